@@ -1,0 +1,137 @@
+"""Where everything lies in a pool: the one place that knows its paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpool.model.errors import NoPoolError
+
+POOL_DIRECTORY = ".agent-pool"
+ARCHITECT = "architect"
+RESEARCHER = "researcher"
+CONCIERGE = "concierge"
+HUMAN = "human"
+
+#: Mailboxes that people read; no run is ever started for them.
+PEOPLE = (HUMAN, CONCIERGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one pool.
+
+    Args:
+        root: the pool's own directory, absolute (`/…/project/.agent-pool`).
+    """
+
+    root: Path
+
+    @property
+    def project(self) -> Path:
+        """The directory that the pool belongs to; runs work in it."""
+        return self.root.parent
+
+    @property
+    def configuration(self) -> Path:
+        """`pool.toml`."""
+        return self.root / "pool.toml"
+
+    @property
+    def postoffice(self) -> Path:
+        """Where anyone drops mail that is routed by its `to:`."""
+        return self.root / "postoffice"
+
+    @property
+    def experts(self) -> Path:
+        """The parent directory of the experts' homes."""
+        return self.root / "experts"
+
+    @property
+    def mail(self) -> Path:
+        """Accepted and open mail, one file each: a view of the journal."""
+        return self.root / "mail"
+
+    @property
+    def archive(self) -> Path:
+        """Settled mail by month: a view of the journal."""
+        return self.root / "archive"
+
+    @property
+    def deadletter(self) -> Path:
+        """Refused mail, each with a `.reason.md` beside it."""
+        return self.root / "deadletter"
+
+    @property
+    def journal(self) -> Path:
+        """The append-only segments and snapshots: the only truth about states."""
+        return self.root / "journal"
+
+    @property
+    def taskboard(self) -> Path:
+        """A readable view of the board, rewritten lazily."""
+        return self.root / "taskboard.json"
+
+    @property
+    def run(self) -> Path:
+        """Runtime only, mode 0700."""
+        return self.root / "run"
+
+    @property
+    def runs(self) -> Path:
+        """One directory for each run that has not settled."""
+        return self.run / "runs"
+
+    @property
+    def socket(self) -> Path:
+        """The gateway's unix socket, where its path is short enough (see `gateway.address`)."""
+        return self.run / "gateway.sock"
+
+    @property
+    def supervisor(self) -> Path:
+        """Who holds the pool: pid, start time and the socket's address, as JSON."""
+        return self.run / "supervisor.json"
+
+    def home(self, role: str) -> Path:
+        """The directory of a role or expert: its knowledge, inbox and logs. `role` must be a checked name."""
+        if role in (ARCHITECT, RESEARCHER, CONCIERGE, HUMAN):
+            return self.root / role
+        return self.experts / role
+
+    def inbox(self, role: str) -> Path:
+        """The drop directory of a role (for people: where their answers wait)."""
+        return self.home(role) / "inbox"
+
+    def logs(self, role: str) -> Path:
+        """The logs of the tasks of a role, one directory a task."""
+        return self.home(role) / "logs"
+
+    def mail_file(self, mail_id: str) -> Path:
+        """The view of an accepted, open mail."""
+        return self.mail / f"{mail_id}.md"
+
+    def archive_file(self, mail_id: str, month: str) -> Path:
+        """The view of a settled mail; `month` is `YYYY-MM`."""
+        return self.archive / month / f"{mail_id}.md"
+
+    def run_directory(self, run_id: str) -> Path:
+        """The directory of a run that has not settled."""
+        return self.runs / run_id
+
+
+def find_pool(start: Path) -> Layout:
+    """The pool of the nearest directory at or above `start`.
+
+    Raises:
+        NoPoolError: there is none.
+    """
+    here = start.resolve()
+    for directory in (here, *here.parents):
+        candidate = directory / POOL_DIRECTORY
+        if directory.name == POOL_DIRECTORY:
+            candidate = directory
+        if candidate.is_dir() and candidate != Path.home() / POOL_DIRECTORY:
+            return Layout(candidate)
+    raise NoPoolError(
+        f"there is no {POOL_DIRECTORY}/ in {here} or above it", tip="make one with: agentpool init --expert NAME"
+    )
