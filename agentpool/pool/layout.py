@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpool.model.errors import NoPoolError
+from agentpool.model.names import ARCHITECT, CONCIERGE, HUMAN, RESEARCHER
 
 POOL_DIRECTORY = ".agent-pool"
-ARCHITECT = "architect"
-RESEARCHER = "researcher"
-CONCIERGE = "concierge"
-HUMAN = "human"
-
-#: Mailboxes that people read; no run is ever started for them.
-PEOPLE = (HUMAN, CONCIERGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,320 @@
+"""One mail: its header as typed values, and the rules that a header must keep."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from agentpool.model.errors import MailError
+from agentpool.model.names import HUMAN, check_id, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class MailType(StrEnum):
+    """What a mail is for."""
+
+    TASK = "task"
+    QUESTION = "question"
+    RESPONSE = "response"
+    NOTIFY = "notify"
+    HANDOFF = "handoff"
+    CANCEL = "cancel"
+
+    @property
+    def is_work(self) -> bool:
+        """Whether the board tracks it and it gets a response."""
+        return self in (MailType.TASK, MailType.QUESTION)
+
+
+class Priority(StrEnum):
+    """How much of a head start a task has over others."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+    @property
+    def head_start(self) -> float:
+        """Seconds by which it counts as accepted earlier than it was: nothing starves, since time passes."""
+        return _HEAD_START[self]
+
+
+_HEAD_START = {
+    Priority.LOW: -14_400.0,
+    Priority.NORMAL: 0.0,
+    Priority.HIGH: 3_600.0,
+    Priority.URGENT: 14_400.0,
+}
+
+
+class Status(StrEnum):
+    """What a response says of the work."""
+
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    NEEDS_INPUT = "needs-input"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that keeps the rules.
+
+    Args:
+        depends_on: ids of tasks that must be done before this one starts.
+        inputs: ids of tasks whose responses are put in the prompt; each is also waited for.
+        expires: seconds since the epoch after which the task is not started any more.
+        parent: the task whose run sent this; empty for a drop. Never read from a header.
+        hops: how many runs stand between a person and this mail. Never read from a header.
+        extra: unknown keys of the header, kept as they came.
+        body: the text below the header.
+    """
+
+    id: str
+    to: str
+    type: MailType = MailType.TASK
+    sender: str = HUMAN
+    priority: Priority = Priority.NORMAL
+    depends_on: tuple[str, ...] = ()
+    contracts: tuple[str, ...] = ()
+    in_reply_to: str | None = None
+    thread: str | None = None
+    inputs: tuple[str, ...] = ()
+    cancels: str | None = None
+    status: Status | None = None
+    expires: float | None = None
+    timestamp: str | None = None
+    parent: str | None = None
+    hops: int = 0
+    extra: dict[str, object] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Every id that this task waits for, once."""
+        return tuple(dict.fromkeys(self.depends_on + self.inputs))
+
+    @property
+    def subject(self) -> str:
+        """The first line that says something, cut to 80 characters: for lists."""
+        for line in self.body.splitlines():
+            text = line.strip().lstrip("#").strip()
+            if text:
+                return text if len(text) <= _SUBJECT else text[: _SUBJECT - 1] + "…"
+        return ""
+
+
+_SUBJECT = 80
+_DURATION = re.compile(r"(\d+)\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_E = TypeVar("_E", bound=StrEnum)
+
+#: The keys of a header, in the order in which they are written.
+KEYS = (
+    "id", "from", "to", "type", "priority", "status", "in-reply-to", "thread", "depends-on", "inputs", "contracts",
+    "cancels", "expires", "timestamp",
+)  # fmt: skip
+
+
+def mail_from_header(
+    header: Mapping[str, object], body: str, *, default_id: str, now: float, default_to: str | None = None
+) -> Mail:
+    """The mail that a header and a text make.
+
+    Args:
+        header: the header's keys and values, as YAML gives them.
+        default_id: the id where the header has none, already safe.
+        now: seconds since the epoch, from which an `expires: 2h` counts.
+        default_to: the mailbox where the header names none.
+
+    Raises:
+        MailError: the header breaks rules; the message names each of them.
+    """
+    reader = _Reader(header)
+    sender = reader.text("from") or HUMAN
+    to = reader.text("to") or default_to
+    mail_type = reader.choice("type", MailType) or MailType.TASK
+    values = Mail(
+        id=reader.identifier("id") or default_id,
+        to=to or "",
+        type=mail_type,
+        sender=sender,
+        priority=reader.choice("priority", Priority) or Priority.NORMAL,
+        depends_on=reader.identifiers("depends-on"),
+        contracts=reader.identifiers("contracts"),
+        in_reply_to=reader.reference("in-reply-to"),
+        thread=reader.identifier("thread"),
+        inputs=reader.identifiers("inputs"),
+        cancels=reader.identifier("cancels"),
+        status=reader.choice("status", Status),
+        expires=reader.expiry("expires", now),
+        timestamp=reader.moment("timestamp"),
+        extra=reader.rest(),
+        body=body,
+    )
+    if to is None:
+        reader.problems.append("it names no addressee: add a line `to: NAME`")
+    if mail_type is MailType.CANCEL and values.cancels is None:
+        reader.problems.append("a cancel names no task: add a line `cancels: ID`")
+    if values.id in values.awaited:
+        reader.problems.append(f"it waits for itself ({values.id})")
+    if mail_type.is_work and not body.strip():
+        reader.problems.append("it has no text below the header, so there is nothing to do")
+    if reader.problems:
+        raise MailError("; ".join(reader.problems))
+    return values
+
+
+def header_of(mail: Mail) -> dict[str, object]:
+    """The header of a mail as YAML would have it, in the order of `KEYS`, without what is empty."""
+    values: dict[str, object | None] = {
+        "id": mail.id,
+        "from": mail.sender,
+        "to": mail.to,
+        "type": mail.type.value,
+        "priority": None if mail.priority is Priority.NORMAL else mail.priority.value,
+        "status": mail.status.value if mail.status else None,
+        "in-reply-to": mail.in_reply_to,
+        "thread": mail.thread,
+        "depends-on": list(mail.depends_on),
+        "inputs": list(mail.inputs),
+        "contracts": list(mail.contracts),
+        "cancels": mail.cancels,
+        "expires": None if mail.expires is None else iso(mail.expires),
+        "timestamp": mail.timestamp,
+    }
+    return {key: value for key, value in (values | mail.extra).items() if value not in (None, [])}
+
+
+def sent_by_run(mail: Mail, *, sender: str, parent: str, thread: str, hops: int) -> Mail:
+    """The same mail under the identity of the run that sent it: a header cannot claim another."""
+    return replace(mail, sender=sender, parent=parent, thread=thread, hops=hops)
+
+
+def iso(at: float) -> str:
+    """A moment in seconds since the epoch as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Reader:
+    """Reads a header key by key and collects every rule it breaks, so that a sender hears of all at once."""
+
+    def __init__(self, header: Mapping[str, object]) -> None:
+        self.header = {self._key(key): value for key, value in header.items()}
+        self.problems: list[str] = []
+        for key in self.header:
+            # A misspelled `depends-on` must not start a task too early, so a near miss is refused, not kept.
+            near = get_close_matches(key, KEYS, n=1, cutoff=0.85) if key not in KEYS else None
+            if near:
+                self.problems.append(f"unknown key `{key[:40]}`: did you mean `{near[0]}`?")
+
+    @staticmethod
+    def _key(key: object) -> str:
+        text = str(key)
+        known = text.lower().replace("_", "-")
+        return known if known in KEYS else text
+
+    def text(self, key: str) -> str | None:
+        value = self.header.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            self.problems.append(f"`{key}` must be one text, not {_kind(value)}")
+            return None
+        return str(value).strip() or None
+
+    def identifier(self, key: str) -> str | None:
+        value = self.text(key)
+        return None if value is None else self._checked(value, key)
+
+    def reference(self, key: str) -> str | None:
+        """An id that may also be one of the pool's own, such as that of a response."""
+        value = self.text(key)
+        if value is None:
+            return None
+        base = re.sub(r"\.response(-\d+)?$", "", value)
+        return value if self._checked(base, key) else None
+
+    def identifiers(self, key: str) -> tuple[str, ...]:
+        value = self.header.get(key)
+        if value is None:
+            return ()
+        items = value if isinstance(value, list) else [value]
+        result = []
+        for item in items:
+            if isinstance(item, bool) or not isinstance(item, (str, int)):
+                self.problems.append(f"`{key}` must be a list of ids; {_kind(item)} is none")
+            elif self._checked(str(item).strip(), key):
+                result.append(str(item).strip())
+        return tuple(dict.fromkeys(result))
+
+    def choice(self, key: str, kind: type[_E]) -> _E | None:
+        value = self.text(key)
+        if value is None:
+            return None
+        try:
+            return kind(value.lower())
+        except ValueError:
+            allowed = ", ".join(kind)
+            near = nearest(value, list(kind))
+            hint = f": did you mean `{near}`?" if near else ""
+            self.problems.append(f"`{key}: {value[:40]}` is not one of {allowed}{hint}")
+            return None
+
+    def moment(self, key: str) -> str | None:
+        value = self.header.get(key)
+        if isinstance(value, (datetime, date)):
+            return value.isoformat()
+        return self.text(key)
+
+    def expiry(self, key: str, now: float) -> float | None:
+        value = self.header.get(key)
+        if value is None:
+            return None
+        duration = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if duration:
+            return now + int(duration[1]) * _SECONDS[duration[2]]
+        try:
+            if isinstance(value, str):
+                value = datetime.fromisoformat(value.strip())
+            if isinstance(value, datetime):
+                return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+            if isinstance(value, date):
+                return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp() + 86400
+        except (ValueError, OverflowError):
+            pass
+        self.problems.append(f"`{key}` must be a moment such as 2026-12-24T18:00Z or a duration such as 2h or 3d")
+        return None
+
+    def rest(self) -> dict[str, object]:
+        return {key: _kept(value) for key, value in self.header.items() if key not in KEYS}
+
+    def _checked(self, value: str, key: str) -> str | None:
+        try:
+            return check_id(value)
+        except MailError as error:
+            self.problems.append(f"`{key}`: {error.message}")
+            return None
+
+
+def _kept(value: object) -> object:
+    """A header value that JSON can hold: dates become text."""
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, list):
+        return [_kept(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _kept(item) for key, item in value.items()}
+    return str(value)
+
+
+def _kind(value: object) -> str:
+    names = {bool: "a yes/no", list: "a list", dict: "a table", float: "a fraction", type(None): "nothing"}
+    return names.get(type(value), f"a {type(value).__name__}")
