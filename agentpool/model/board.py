@@ -160,6 +160,17 @@ class Board:
                 pass
         self.seq = entry.seq
 
+    def restore(self, task: Task, awaited: Iterable[str]) -> None:
+        """Put an open task back that a snapshot held; `ReadyQueue.push` is left to the caller."""
+        self.tasks[task.id] = task
+        self.graph.add(task.id)
+        for node in awaited:
+            self.graph.wait(task.id, node)
+        if task.state is TaskState.RUNNING:
+            self._running[task.id] = None
+        if task.expires is not None and not task.starts:
+            heappush(self._expiries, (task.expires, task.id))
+
     def forget_settled(self, before: float) -> None:
         """Drop from the index what was settled before a moment; its files in `archive/` stay."""
         for task_id, settled in list(self.settled.items()):

@@ -1,0 +1,115 @@
+"""What may enter the pool: the rules that a mail must keep beyond its own header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentpool.model.errors import MailError
+from agentpool.model.mail import MailType
+from agentpool.model.names import ARCHITECT, PEOPLE, RESEARCHER, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from agentpool.model.board import Board
+    from agentpool.model.mail import Mail
+    from agentpool.model.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceLimits:
+    """How far work may spread.
+
+    Args:
+        hops: runs that may stand between a person and a mail.
+        fan_out: tasks that one task may send in all.
+    """
+
+    hops: int = 8
+    fan_out: int = 50
+
+
+def known_mailboxes(experts: Collection[str]) -> frozenset[str]:
+    """Every name that mail can be addressed to."""
+    return frozenset(experts) | PEOPLE | {ARCHITECT, RESEARCHER}
+
+
+def check_mail(mail: Mail, board: Board, mailboxes: Collection[str]) -> None:
+    """Let a mail pass that can enter the pool as it is.
+
+    Raises:
+        MailError: it cannot; the message says why, and what was probably meant.
+    """
+    if mail.to not in mailboxes:
+        raise MailError(_unknown_addressee(mail.to, mailboxes))
+    if board.knows(mail.id):
+        raise MailError(f"the id {mail.id} is taken by another mail: choose another id, or leave the line `id:` out")
+    if mail.contracts:
+        raise MailError("it names contracts, which this version of agentpool cannot enforce yet: take `contracts:` out")
+    if mail.type is MailType.HANDOFF:
+        raise MailError("a handoff is what a run sends: send a task instead")
+    if mail.type is MailType.CANCEL and mail.cancels not in board.tasks:
+        raise MailError(f"it cancels {mail.cancels}, which is no open task")
+
+
+def check_cycle(mail: Mail, board: Board) -> None:
+    """Refuse a dropped task that would close a cycle.
+
+    Raises:
+        MailError: naming the cycle.
+    """
+    if mail.type.is_work:
+        _refuse_cycle(board.graph.cycle({mail.id: mail.awaited}))
+
+
+def check_outbox(
+    outbox: Sequence[Mail], task: Task, board: Board, mailboxes: Collection[str], limits: AcceptanceLimits
+) -> None:
+    """Let the outbox of a run pass as a whole.
+
+    Raises:
+        MailError: a rule is broken; the message names the mail and the rule.
+    """
+    work = [mail for mail in outbox if mail.type.is_work]
+    ids = [mail.id for mail in outbox]
+    for mail in outbox:
+        try:
+            _check_sent(mail, ids, task, board, mailboxes, limits)
+        except MailError as error:
+            raise MailError(f"{mail.id}: {error.message}") from None
+    if len(task.children) + len(work) > limits.fan_out:
+        raise MailError(f"it sends {len(task.children) + len(work)} tasks in all; the limit is {limits.fan_out}")
+    if work:
+        _refuse_cycle(board.graph.cycle({mail.id: mail.awaited for mail in work}, parent=task.id))
+
+
+def _check_sent(
+    mail: Mail,
+    ids: Collection[str],
+    task: Task,
+    board: Board,
+    mailboxes: Collection[str],
+    limits: AcceptanceLimits,
+) -> None:
+    if sum(each == mail.id for each in ids) > 1:
+        raise MailError("two mails have this id")
+    check_mail(mail, board, mailboxes)
+    if mail.hops > limits.hops:
+        raise MailError(f"it would be {mail.hops} hops away from a person; the limit is {limits.hops}")
+    if mail.type is MailType.CANCEL and mail.cancels not in set(board.descendants(task.id)):
+        raise MailError(f"it cancels {mail.cancels}, which is none of the tasks that {task.id} sent")
+    for awaited in mail.awaited:
+        if awaited not in ids and not board.knows(awaited):
+            raise MailError(f"it waits for {awaited}, which is no task")
+
+
+def _refuse_cycle(cycle: list[str] | None) -> None:
+    if cycle:
+        raise MailError("it would close a cycle: " + " waits for ".join(cycle))
+
+
+def _unknown_addressee(name: str, mailboxes: Collection[str]) -> str:
+    near = nearest(name, mailboxes)
+    meant = f": did you mean `{near}`?" if near else f"; there are: {', '.join(sorted(mailboxes))}"
+    return f"there is no mailbox {name[:64]!a}{meant}"

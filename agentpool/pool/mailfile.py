@@ -1,0 +1,105 @@
+"""A mail as a file: Markdown with a YAML header, from bytes that may be hostile, and back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from agentpool.model.errors import MailError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from yaml.events import Event
+
+#: Bytes of a header at most: the C parser of YAML overflows its stack on deeply nested input (measured: 30,000 `[`).
+HEADER_BYTES = 16 * 1024
+#: Levels of lists and tables in a header.
+_NESTING = 8
+_FENCE = re.compile(rb"---[ \t]*\r?\n")
+_CLOSING = re.compile(rb"^---[ \t]*\r?$", re.MULTILINE)
+
+
+def parse(data: bytes, *, header_bytes: int = HEADER_BYTES) -> tuple[dict[str, object], str]:
+    """The header and the text of a mail. A file without a header is all text.
+
+    Raises:
+        MailError: the bytes are not such a file; the message says why, for the one who wrote it.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise MailError("it is written in UTF-16: save it as UTF-8")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise MailError("it starts with a byte order mark (BOM): save it as UTF-8 without one")
+    if b"\0" in data:
+        raise MailError(f"it has a NUL byte at offset {data.index(0)}: it is no text")
+    header, body = _split(data, header_bytes)
+    return (_mapping(header) if header is not None else {}), _text(body, "text")
+
+
+def render(header: Mapping[str, object], body: str) -> str:
+    """The file that `parse` reads back to the same header and text."""
+    import yaml  # noqa: PLC0415 - half of the CLI's commands never write a mail
+
+    lines = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True, width=2**16)
+    return f"---\n{lines}---\n\n{body.rstrip()}\n"
+
+
+def _split(data: bytes, header_bytes: int) -> tuple[bytes | None, bytes]:
+    opening = _FENCE.match(data)
+    if opening is None:
+        return None, data
+    closing = _CLOSING.search(data, opening.end(), opening.end() + header_bytes + 8)
+    if closing is None:
+        if _CLOSING.search(data, opening.end()):
+            raise MailError(f"its header is over {header_bytes} bytes: put the text below the second `---`")
+        raise MailError("its header has no end: close it with a line `---`")
+    return data[opening.end() : closing.start()], data[closing.end() :]
+
+
+def _mapping(raw: bytes) -> dict[str, object]:
+    import yaml  # noqa: PLC0415 - half of the CLI's commands never read a mail
+    from frontmatter.default_handlers import YAMLHandler  # noqa: PLC0415 - as above
+
+    text = _text(raw, "header")
+    try:
+        _refuse_tricks(yaml.parse(text, Loader=yaml.CSafeLoader))
+        header = YAMLHandler().load(text)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MailError(f"its header is not valid YAML: {reason}") from None
+    if header is None:
+        return {}
+    if not isinstance(header, dict):
+        kind = "list" if isinstance(header, list) else "single value"
+        raise MailError(f"its header is a {kind}: it must be lines of `key: value`")
+    return {str(key): value for key, value in header.items()}
+
+
+def _refuse_tricks(stream: Iterable[Event]) -> None:
+    """Refuse what loading would hide or choke on, from the stream of events, which needs no stack."""
+    depth, place, seen = 0, 0, set[str]()
+    for event in stream:
+        if getattr(event, "anchor", None) is not None:
+            raise MailError("its header uses YAML anchors or aliases (`&`, `*`): write the values out, or quote them")
+        kind = type(event).__name__
+        if depth == 1 and (kind == "ScalarEvent" or kind.endswith("StartEvent")):
+            key = getattr(event, "value", None)
+            if place % 2 == 0 and isinstance(key, str):
+                known = key.lower().replace("_", "-")
+                if known in seen:
+                    raise MailError(f"its header has the key `{key[:40]}` twice: which one counts?")
+                seen.add(known)
+            place += 1
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            depth += 1
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            depth -= 1
+        if depth > _NESTING:
+            raise MailError(f"its header is nested deeper than {_NESTING}: a header holds plain values and short lists")
+
+
+def _text(raw: bytes, part: str) -> str:
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n").strip("\n")
+    except UnicodeDecodeError as error:
+        raise MailError(f"its {part} is not UTF-8 (byte {raw[error.start]:#04x} at offset {error.start})") from None
