@@ -27,16 +27,17 @@ class Verbs(Protocol):
     """The pool's verbs. Answers are plain JSON objects with documented keys; errors are `AgentpoolError`s.
 
     A *task* has `id, to, from, type, state, reason, attempt, priority, depends_on, created, started, ended, cost_usd`
-    (times as ISO 8601 in UTC, null where there is none; money in US dollars) and also `subject, thread, parent, waits_for,
-    children, failure, settlement, run`.
+    (times as ISO 8601 in UTC, null where there is none; money in US dollars) and also `subject, thread, parent,
+    waits_for, children, failure, settlement, run`.
     """
 
     def status(self) -> Json:
         """`pid, pool, version, state, since, holds, runs, waiting, counts, spent_today_usd, day_usd, warnings`.
 
-        `state` is `running`, `held` or `stopping`. `holds`: `[{hold, reason, since, until, tip}]`. `runs`: `[{run, task,
-        name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, adopted}]`. `waiting`: `[{id, to, state, reason, tip}]`,
-        one for each open task that has no run, at most 200; `counts`: open tasks by state, and `settled`.
+        `state` is `running`, `held` or `stopping`. `holds`: `[{hold, reason, since, until, tip}]`. `runs`:
+        `[{run, task, name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, adopted}]`.
+        `waiting`: `[{id, to, state, reason, tip}]`, one for each open task that has no run, at most 200; `counts`:
+        open tasks by state, and `settled`.
         """
         ...
 
@@ -45,7 +46,9 @@ class Verbs(Protocol):
         ...
 
     def task(self, task_id: str) -> Json:
-        """One task with also `mail` (its text), `response` (`{id, from, status, body}` or null), `attempts`, `logs`, `run_directory`.
+        """One task with also `mail` (its text), `response`, `attempts`, `logs`, `run_directory`.
+
+        `response`: `{id, from, status, body}`, or null.
 
         `attempts`: `[{run, started, ended, step, failure, reason, cost_usd, turns, input_tokens, output_tokens, model,
         command_version, peak_memory_bytes, seconds, ended_by, denials, sizes, undelivered}]`. `logs`: directory of its
@@ -56,7 +59,7 @@ class Verbs(Protocol):
         """
         ...
 
-    async def settled(self, task_id: str, timeout: float) -> Json:
+    async def settled(self, task_id: str, timeout: float) -> Json:  # noqa: ASYNC109 - running out is an answer, no error
         """`task` once it is settled, or as it stands after `timeout` seconds."""
         ...
 
@@ -95,6 +98,7 @@ class Verbs(Protocol):
     def events(self, since: int | None) -> AsyncIterator[Json]:
         """The journal's events after `since` (None: from now on), each with `seq, at, event` and its fields, then live.
 
-        Events without a `seq` are passing news that is not journaled: `run.progress` with `run, task, tool, tool_calls, cost_usd`.
+        Events without a `seq` are passing news that is not journaled: `run.progress` with `run, task, tool, tool_calls,
+        cost_usd`.
         """
         ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentpool.model.errors import MailError
 from agentpool.model.mail import MailType
 from agentpool.model.names import ARCHITECT, PEOPLE, RESEARCHER, nearest
+from agentpool.model.task import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -63,6 +65,21 @@ def check_cycle(mail: Mail, board: Board) -> None:
         _refuse_cycle(board.graph.cycle({mail.id: mail.awaited}))
 
 
+def check_retry(mail: Mail, board: Board) -> None:
+    """Let a person try a settled task again.
+
+    Args:
+        mail: the task's own, as it was accepted.
+
+    Raises:
+        MailError: it is no failed or cancelled task, or would close a cycle.
+    """
+    settled = board.settled.get(mail.id)
+    if settled is None or settled.state is TaskState.DONE:
+        raise MailError(f"{mail.id} has not failed and was not cancelled")
+    _refuse_cycle(board.retry_cycle(mail))
+
+
 def check_outbox(
     outbox: Sequence[Mail], task: Task, board: Board, mailboxes: Collection[str], limits: AcceptanceLimits
 ) -> None:
@@ -72,10 +89,13 @@ def check_outbox(
         MailError: a rule is broken; the message names the mail and the rule.
     """
     work = [mail for mail in outbox if mail.type.is_work]
-    ids = [mail.id for mail in outbox]
+    sent = {mail.id for mail in work}
+    twice = [mail_id for mail_id, times in Counter(mail.id for mail in outbox).items() if times > 1]
+    if twice:
+        raise MailError(f"{twice[0]}: two mails have this id")
     for mail in outbox:
         try:
-            _check_sent(mail, ids, task, board, mailboxes, limits)
+            _check_sent(mail, sent, task, board, mailboxes, limits)
         except MailError as error:
             raise MailError(f"{mail.id}: {error.message}") from None
     if len(task.children) + len(work) > limits.fan_out:
@@ -86,21 +106,21 @@ def check_outbox(
 
 def _check_sent(
     mail: Mail,
-    ids: Collection[str],
+    sent: Collection[str],
     task: Task,
     board: Board,
     mailboxes: Collection[str],
     limits: AcceptanceLimits,
 ) -> None:
-    if sum(each == mail.id for each in ids) > 1:
-        raise MailError("two mails have this id")
     check_mail(mail, board, mailboxes)
     if mail.hops > limits.hops:
         raise MailError(f"it would be {mail.hops} hops away from a person; the limit is {limits.hops}")
     if mail.type is MailType.CANCEL and mail.cancels not in set(board.descendants(task.id)):
         raise MailError(f"it cancels {mail.cancels}, which is none of the tasks that {task.id} sent")
+    if mail.type is MailType.RESPONSE and mail.in_reply_to != task.id and mail.in_reply_to in board.tasks:
+        raise MailError(f"it answers {mail.in_reply_to}, which is another run's task: answer {task.id}")
     for awaited in mail.awaited:
-        if awaited not in ids and not board.knows(awaited):
+        if awaited not in sent and awaited not in board.tasks and awaited not in board.settled:
             raise MailError(f"it waits for {awaited}, which is no task")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from agentpool.model import events as ev
 from agentpool.model.errors import IllegalTransitionError
@@ -98,19 +98,26 @@ class Board:
         return self.tasks.get(task_id) or self.recent.get(task_id)
 
     def descendants(self, task_id: str) -> Iterator[str]:
-        """The open tasks that were sent on behalf of this one, at any depth."""
+        """The open tasks that were sent on behalf of this one, at any depth, also by way of tasks that are over."""
         stack, seen = [task_id], {task_id}
         while stack:
-            parent = self.tasks.get(stack.pop())
+            parent = self.find(stack.pop())
             for child in parent.children if parent else ():
-                if child not in seen and child in self.tasks:
+                if child not in seen:
                     seen.add(child)
                     stack.append(child)
-                    yield child
+                    if child in self.tasks:
+                        yield child
+
+    def retry_cycle(self, mail: Mail) -> list[str] | None:
+        """The cycle that trying a settled task again would close: its parent may wait for it once more."""
+        parent = self._delegating_parent(mail)
+        return self.graph.cycle({mail.id: mail.awaited}, parent=parent.id if parent else None)
 
     def running(self) -> list[Task]:
         """The tasks that have a run which has not settled, the oldest run first."""
-        return [self.tasks[task_id] for task_id in self._running]
+        tasks = [self.tasks[task_id] for task_id in self._running]
+        return sorted(tasks, key=lambda task: (task.started or 0.0, task.order, task.place))
 
     def expired(self, now: float) -> list[Task]:
         """Open tasks that were never started and whose time is over; each is named once."""
@@ -139,10 +146,13 @@ class Board:
                 self._accept(event.mail, at, entry.seq, event.fingerprint)
             case ev.RunStarting():
                 self._start(event, at)
+            case ev.RunStarted():
+                self._open(event.task).process = event
             case ev.RunSettled():
                 self._settle_run(event, entry)
             case ev.TaskSettled():
-                self._settle(self._open(event.task), event.step, event.failure, event.reason, at)
+                self._settle_without_run(event, at)
+                self._deliver(event.response)
             case ev.CancelRequested():
                 self._request_cancel(event.task, tree=event.tree)
             case ev.TaskRetried():
@@ -152,22 +162,25 @@ class Board:
                     self._take_note(event.answer, at)
             case ev.NoticeSent():
                 self.told.add(event.key)
+                self._take_note(event.mail, at)
             case ev.PoolHeld():
                 self.holds[event.hold] = HoldState(event.reason, at, event.until)
             case ev.PoolReleased():
                 self.holds.pop(event.hold, None)
-            case ev.PoolStarted() | ev.PoolStopped() | ev.MailRead() | ev.RunStarted() | ev.RunAdopted():
+            case ev.PoolStarted() | ev.PoolStopped() | ev.MailRead() | ev.RunAdopted():
                 pass
         self.seq = entry.seq
 
     def restore(self, task: Task, awaited: Iterable[str]) -> None:
-        """Put an open task back that a snapshot held; `ReadyQueue.push` is left to the caller."""
+        """Put an open task back that a snapshot held."""
         self.tasks[task.id] = task
         self.graph.add(task.id)
         for node in awaited:
             self.graph.wait(task.id, node)
         if task.state is TaskState.RUNNING:
             self._running[task.id] = None
+        elif task.state is TaskState.READY:
+            self.ready.push(task)
         if task.expires is not None and not task.starts:
             heappush(self._expiries, (task.expires, task.id))
 
@@ -178,30 +191,28 @@ class Board:
                 break
             del self.settled[task_id]
             self.recent.pop(task_id, None)
-            self.fingerprints.pop(settled.fingerprint, None)
+        waiting = {note for notes in self.notes.values() for note in notes}
         for mail_id, at in list(self.other_mail.items()):
-            if at >= before:
-                break
-            del self.other_mail[mail_id]
+            if at < before and mail_id not in waiting:
+                del self.other_mail[mail_id]
+        self.fingerprints = {mark: mail_id for mark, mail_id in self.fingerprints.items() if self.knows(mail_id)}
 
-    def _accept(self, mail: Mail, at: float, seq: int, fingerprint: str) -> None:
+    def _accept(self, mail: Mail, at: float, seq: int, fingerprint: str = "", place: int = 0) -> None:
         if self.knows(mail.id):
             raise IllegalTransitionError(f"the id {mail.id} is taken")
         if fingerprint:
             self.fingerprints[fingerprint] = mail.id
         if mail.type.is_work:
-            self._add(task_from_mail(mail, order=seq, at=at, fingerprint=fingerprint), at)
+            self._add(task_from_mail(mail, order=seq, at=at, place=place, fingerprint=fingerprint), at)
             return
         if mail.type is MailType.CANCEL and mail.cancels is not None:
             self._request_cancel(mail.cancels, tree=False)
-        elif mail.type is MailType.RESPONSE and mail.in_reply_to in self.tasks:
+        elif mail.type is MailType.RESPONSE and self._is_answerable(mail.in_reply_to):
             self._answer(self.tasks[mail.in_reply_to], mail)
         else:
             self._take_note(mail, at)
-        self.other_mail[mail.id] = at
-        for task_id in self.graph.leave(mail.id):
-            reason = f"it waits for {mail.id}, which is no task but a {mail.type}"
-            self._pass_on(self.tasks[task_id], reason, mail.id)
+            return
+        self._is_no_task(mail, at)
 
     def _add(self, task: Task, at: float) -> None:
         self.tasks[task.id] = task
@@ -238,39 +249,55 @@ class Board:
 
     def _start(self, event: ev.RunStarting, at: float) -> None:
         task = self._open(event.task)
+        if event.number != task.starts + 1:
+            raise IllegalTransitionError(f"run {event.run} is number {event.number} of a task that had {task.starts}")
         if task.cancel_requested or task.id in self.due:
             raise IllegalTransitionError(f"task {task.id} is to be settled, not started")
         self._move(task, TaskState.RUNNING)
         self._running[task.id] = None
         task.run, task.purpose, task.starts = event.run, event.purpose, event.number
+        task.process = None
         task.started, task.not_before, task.reserved_usd = at, 0.0, event.reserved_usd
         if event.purpose is ev.Purpose.ATTEMPT:
             task.attempt += 1
         else:
             task.continuations += 1
-        taken = set(event.notes)
-        if taken:
+        if event.notes:
+            task.notes += event.notes
+            taken = set(event.notes)
             self.notes[task.to] = [note for note in self.notes.get(task.to, ()) if note not in taken]
 
     def _settle_run(self, event: ev.RunSettled, entry: ev.Entry) -> None:
         task = self._open(event.task)
         if task.state is not TaskState.RUNNING or task.run != event.run:
             raise IllegalTransitionError(f"run {event.run} is not the one that task {task.id} has")
+        self._check_outbox(event)
         usd = event.report.usage.cost_usd
         self.spending.add(entry.at, usd)
         task.cost_usd += usd
         task.run, task.reserved_usd = None, 0.0
         del self._running[task.id]
-        for mail in event.outbox:
-            self._accept(mail, entry.at, entry.seq, "")
+        for place, mail in enumerate(event.outbox):
+            self._accept(mail, entry.at, entry.seq, place=place)
         if event.step.settles:
             self._settle(task, event.step, event.failure, event.reason, entry.at)
+            if event.response is not None:
+                self._deliver(event.response)
         elif event.step is ev.Step.DELEGATE:
             self._delegate(task, event.outbox)
         else:
             self._try_again(task, event, entry.at)
         if task.cancel_requested and not task.state.is_settled:
             self.due.setdefault(task.id, Due(ev.Step.CANCELLED, reason="cancelled"))
+
+    def _check_outbox(self, event: ev.RunSettled) -> None:
+        seen: set[str] = set()
+        for mail in event.outbox:
+            if mail.id in seen or self.knows(mail.id):
+                raise IllegalTransitionError(f"the id {mail.id} is taken")
+            seen.add(mail.id)
+        if event.step is ev.Step.DELEGATE and not any(mail.type.is_work for mail in event.outbox):
+            raise IllegalTransitionError(f"task {event.task} cannot wait for tasks: run {event.run} sent none")
 
     def _delegate(self, task: Task, outbox: Iterable[Mail]) -> None:
         self._move(task, TaskState.DELEGATED)
@@ -293,9 +320,16 @@ class Board:
                 task.continuations -= 1
         else:
             task.purpose = ev.Purpose.ATTEMPT
-            if event.failure is FailureKind.TRANSIENT:
-                task.first_failure = task.first_failure or at
+            task.first_failure = (task.first_failure or at) if event.failure is FailureKind.TRANSIENT else None
         self._make_ready(task)
+
+    def _settle_without_run(self, event: ev.TaskSettled, at: float) -> None:
+        task = self._open(event.task)
+        if task.state is TaskState.RUNNING:
+            raise IllegalTransitionError(f"task {task.id} cannot be settled: run {task.run} works on it")
+        if not event.step.settles:
+            raise IllegalTransitionError(f"task {task.id} cannot be settled by the step {event.step}")
+        self._settle(task, event.step, event.failure, event.reason, at)
 
     def _settle(self, task: Task, step: ev.Step, failure: FailureKind | None, reason: str, at: float) -> None:
         state = TaskState(step.value)
@@ -305,7 +339,9 @@ class Board:
         self.due.pop(task.id, None)
         self._running.pop(task.id, None)
         del self.tasks[task.id]
-        self.settled[task.id] = Settled(state, at, task.settlement, task.fingerprint, due.origin if due else None)
+        self.settled[task.id] = Settled(
+            state, at, task.settlement, task.starts, task.fingerprint, due.origin if due else None
+        )
         self.recent[task.id] = task
         if len(self.recent) > RECENT:
             del self.recent[next(iter(self.recent))]
@@ -315,7 +351,7 @@ class Board:
 
     def _satisfied(self, task: Task, by: str, state: TaskState, origin: str) -> None:
         task.waits -= 1
-        if task.state is TaskState.DELEGATED and by in task.children:
+        if task.state is TaskState.DELEGATED:
             if not task.waits and task.id not in self.due:
                 task.purpose = ev.Purpose.CONTINUATION
                 self._make_ready(task)
@@ -332,7 +368,12 @@ class Board:
                 continue
             task.cancel_requested = True
             if task.state is not TaskState.RUNNING:
-                self.due[each] = Due(ev.Step.CANCELLED, reason="cancelled")
+                self.due.setdefault(each, Due(ev.Step.CANCELLED, reason="cancelled"))
+
+    def _is_answerable(self, task_id: str | None) -> TypeGuard[str]:
+        """A task that a run works on is settled by that run; a person's word on it waits for the next one."""
+        task = self.tasks.get(task_id or "")
+        return task is not None and task.state is not TaskState.RUNNING
 
     def _answer(self, task: Task, mail: Mail) -> None:
         """A person's answer settles a task that no run works on."""
@@ -343,23 +384,46 @@ class Board:
     def _take_note(self, mail: Mail, at: float) -> None:
         if mail.to not in PEOPLE:
             self.notes.setdefault(mail.to, []).append(mail.id)
-        self.other_mail.setdefault(mail.id, at)
+        self._is_no_task(mail, at)
+
+    def _is_no_task(self, mail: Mail, at: float) -> None:
+        """The id is taken from now on; a task that waited for it would wait for ever."""
+        if self.knows(mail.id):
+            return
+        self.other_mail[mail.id] = at
+        for task_id in self.graph.leave(mail.id):
+            task = self.tasks[task_id]
+            task.waits -= 1
+            self._pass_on(task, f"it waits for {mail.id}, which is no task but a {mail.type}", mail.id)
+
+    def _deliver(self, response: Mail) -> None:
+        """An open parent reads it as an input; every other sender without a person gets it with its next run."""
+        if response.parent not in self.tasks and response.to not in PEOPLE:
+            self.notes.setdefault(response.to, []).append(response.id)
 
     def _reopen(self, mail: Mail, at: float, seq: int) -> None:
         settled = self.settled.get(mail.id)
         if settled is None or settled.state is TaskState.DONE:
             raise IllegalTransitionError(f"task {mail.id} has not failed and was not cancelled")
+        cycle = self.retry_cycle(mail)
+        if cycle:
+            raise IllegalTransitionError("it would close a cycle: " + " waits for ".join(cycle))
         before = self.recent.pop(mail.id, None)
         del self.settled[mail.id]
         task = task_from_mail(mail, order=seq, at=at, fingerprint=settled.fingerprint)
-        task.settlement = settled.settlement + 1
+        task.settlement, task.starts = settled.settlement + 1, settled.starts
+        task.expires = None  # a person who tries again means it
         if before is not None:
-            task.starts, task.cost_usd, task.created = before.starts, before.cost_usd, before.created
+            task.cost_usd, task.created = before.cost_usd, before.created
             task.children = list(before.children)
         self._add(task, at)
-        parent = self.tasks.get(task.parent or "")
-        if parent is not None and parent.state is TaskState.DELEGATED:
+        parent = self._delegating_parent(mail)
+        if parent is not None:
             self._wait_for_child(parent, task.id)
+
+    def _delegating_parent(self, mail: Mail) -> Task | None:
+        parent = self.tasks.get(mail.parent or "")
+        return parent if parent is not None and parent.state is TaskState.DELEGATED else None
 
     def _open(self, task_id: str) -> Task:
         task = self.tasks.get(task_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agentpool.model.board import Board, Due, HoldState
 from agentpool.model.events import Hold
 from agentpool.model.plain import from_plain, to_plain
-from agentpool.model.task import Settled, Task, TaskState
+from agentpool.model.task import Settled, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,22 +41,19 @@ def dump(board: Board) -> Iterator[dict[str, object]]:
         yield {"fingerprint": fingerprint, "id": mail_id}
 
 
-def load(lines: Iterable[dict[str, object]]) -> Board:  # noqa: PLR0912 - one branch for each kind of line
+def load(lines: Iterable[dict[str, object]]) -> Board:
     """The board that `dump` wrote.
 
     Raises:
         TypeError: a line is not one of `dump`'s; a newer agentpool wrote it.
     """
     board = Board()
-    queued: list[Task] = []
     for line in lines:
         match line:
             case {"task": dict(fields), **rest}:
-                task = from_plain(Task, fields)
                 awaited = rest.get("waits_for")
-                board.restore(task, [str(node) for node in awaited] if isinstance(awaited, list) else ())
-                if task.state is TaskState.READY:
-                    queued.append(task)
+                nodes = [str(node) for node in awaited] if isinstance(awaited, list) else ()
+                board.restore(from_plain(Task, fields), nodes)
             case {"settled": str(task_id), "state": dict(fields)}:
                 board.settled[task_id] = from_plain(Settled, fields)
             case {"fingerprint": str(fingerprint), "id": str(mail_id)}:
@@ -82,6 +79,4 @@ def load(lines: Iterable[dict[str, object]]) -> Board:  # noqa: PLR0912 - one br
                 raise TypeError(
                     f"a snapshot line with the keys {sorted(line)} is unknown: was it written by a newer agentpool?"
                 )
-    for task in sorted(queued, key=lambda each: each.ticket):
-        board.ready.push(task)
     return board

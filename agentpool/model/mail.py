@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from enum import StrEnum
+from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, TypeVar
 
 from agentpool.model.errors import MailError
-from agentpool.model.names import HUMAN, check_id, nearest
+from agentpool.model.names import HUMAN, check_id, nearest, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,15 +105,22 @@ class Mail:
 
     @property
     def subject(self) -> str:
-        """The first line that says something, cut to 80 characters: for lists."""
+        """The first line that says something, cut to 80 printable characters: for lists."""
         for line in self.body.splitlines():
-            text = line.strip().lstrip("#").strip()
+            text = "".join(filter(str.isprintable, line)).strip().lstrip("#").strip()
             if text:
                 return text if len(text) <= _SUBJECT else text[: _SUBJECT - 1] + "…"
         return ""
 
 
 _SUBJECT = 80
+#: Characters of a one-line text in a header at most.
+_LINE = 200
+#: Levels of lists and tables in what is kept of unknown keys.
+_NESTING = 8
+#: How near a key must be to a known one to be taken for a misspelling (`reply-to` and `depends` are, `author` is not).
+_NEAR = 0.81
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _E = TypeVar("_E", bound=StrEnum)
@@ -157,7 +166,7 @@ def mail_from_header(
         expires=reader.expiry("expires", now),
         timestamp=reader.moment("timestamp"),
         extra=reader.rest(),
-        body=body,
+        body=reader.body(body),
     )
     if to is None:
         reader.problems.append("it names no addressee: add a line `to: NAME`")
@@ -190,7 +199,7 @@ def header_of(mail: Mail) -> dict[str, object]:
         "expires": None if mail.expires is None else iso(mail.expires),
         "timestamp": mail.timestamp,
     }
-    return {key: value for key, value in (values | mail.extra).items() if value not in (None, [])}
+    return {key: value for key, value in values.items() if value not in (None, [])} | mail.extra
 
 
 def sent_by_run(mail: Mail, *, sender: str, parent: str, thread: str, hops: int) -> Mail:
@@ -200,35 +209,54 @@ def sent_by_run(mail: Mail, *, sender: str, parent: str, thread: str, hops: int)
 
 def iso(at: float) -> str:
     """A moment in seconds since the epoch as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class _Reader:
     """Reads a header key by key and collects every rule it breaks, so that a sender hears of all at once."""
 
     def __init__(self, header: Mapping[str, object]) -> None:
-        self.header = {self._key(key): value for key, value in header.items()}
+        self.header: dict[str, object] = {}
         self.problems: list[str] = []
-        for key in self.header:
-            # A misspelled `depends-on` must not start a task too early, so a near miss is refused, not kept.
-            near = get_close_matches(key, KEYS, n=1, cutoff=0.85) if key not in KEYS else None
-            if near:
-                self.problems.append(f"unknown key `{key[:40]}`: did you mean `{near[0]}`?")
+        for key, value in header.items():
+            self._take(key, value)
 
-    @staticmethod
-    def _key(key: object) -> str:
-        text = str(key)
-        known = text.lower().replace("_", "-")
-        return known if known in KEYS else text
+    def _take(self, key: str, value: object) -> None:
+        known = key.lower().replace("_", "-")
+        name = known if known in KEYS else key
+        if name in self.header:
+            self.problems.append(f"it has the key `{name[:40]}` twice: which one counts?")
+        self.header[name] = value
+        if name in KEYS:
+            return
+        if not name.isprintable():
+            self.problems.append(f"the key {name[:40]!a} is not printable")
+        # A misspelled `depends-on` must not start a task too early, so a near miss is refused, not kept.
+        near = get_close_matches(known, KEYS, n=1, cutoff=_NEAR) or ["depends-on"] * known.startswith("depend")
+        if near:
+            self.problems.append(f"unknown key `{key[:40]}`: did you mean `{near[0]}`?")
 
     def text(self, key: str) -> str | None:
         value = self.header.get(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            self.problems.append(f"`{key}` must be one text, not {_kind(value)}")
+            self.problems.append(f"`{key}` must be one text, not {_kind(value)}: put it in quotes if it is one")
             return None
-        return str(value).strip() or None
+        text = str(value).strip()
+        if len(text) > _LINE or not text.isprintable():
+            self.problems.append(f"`{key}` must be one printable line of at most {_LINE} characters")
+            return None
+        return text or None
+
+    def body(self, text: str) -> str:
+        if "\0" in text:
+            self.problems.append(f"its text has a NUL character at offset {text.index(chr(0))}")
+        try:
+            _check_writable(text)
+        except MailError as error:
+            self.problems.append(f"its text {error.message}")
+        return text
 
     def identifier(self, key: str) -> str | None:
         value = self.text(key)
@@ -239,8 +267,7 @@ class _Reader:
         value = self.text(key)
         if value is None:
             return None
-        base = re.sub(r"\.response(-\d+)?$", "", value)
-        return value if self._checked(base, key) else None
+        return value if self._checked(task_of(value), key) else None
 
     def identifiers(self, key: str) -> tuple[str, ...]:
         value = self.header.get(key)
@@ -278,23 +305,23 @@ class _Reader:
         value = self.header.get(key)
         if value is None:
             return None
-        duration = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if duration:
-            return now + int(duration[1]) * _SECONDS[duration[2]]
         try:
-            if isinstance(value, str):
-                value = datetime.fromisoformat(value.strip())
-            if isinstance(value, datetime):
-                return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-            if isinstance(value, date):
-                return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp() + 86400
-        except (ValueError, OverflowError):
-            pass
-        self.problems.append(f"`{key}` must be a moment such as 2026-12-24T18:00Z or a duration such as 2h or 3d")
-        return None
+            moment = _moment(value, now)
+            iso(moment)  # what has no place in a calendar could not be written into a file again
+        except (TypeError, ValueError, OverflowError, OSError):
+            self.problems.append(f"`{key}` must be a moment such as 2026-12-24T18:00Z or a duration such as 2h or 3d")
+            return None
+        return moment
 
     def rest(self) -> dict[str, object]:
-        return {key: _kept(value) for key, value in self.header.items() if key not in KEYS}
+        extra: dict[str, object] = {}
+        for key, value in self.header.items():
+            if key not in KEYS:
+                try:
+                    extra[key] = _kept(value)
+                except MailError as error:
+                    self.problems.append(f"`{key[:40]}` {error.message}")
+        return extra
 
     def _checked(self, value: str, key: str) -> str | None:
         try:
@@ -304,15 +331,45 @@ class _Reader:
             return None
 
 
-def _kept(value: object) -> object:
-    """A header value that JSON can hold: dates become text."""
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return value
+def _moment(value: object, now: float) -> float:
+    """Seconds since the epoch. A day lasts until its end; a moment without a zone is in UTC."""
+    if isinstance(value, str):
+        duration = _DURATION.fullmatch(value.strip())
+        if duration:
+            return now + int(duration[1]) * _SECONDS[duration[2]]
+        read = date if _DAY.fullmatch(value.strip()) else datetime
+        value = read.fromisoformat(value.strip())
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp() + 86_400
+    raise TypeError
+
+
+def _kept(value: object, depth: int = 1) -> object:
+    """A header value that JSON and YAML can hold: dates and what is no finite number become text.
+
+    Raises:
+        MailError: they cannot hold it.
+    """
+    if depth > _NESTING:
+        raise MailError(f"is nested deeper than {_NESTING}")
     if isinstance(value, list):
-        return [_kept(item) for item in value]
+        return [_kept(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {str(key): _kept(item) for key, item in value.items()}
-    return str(value)
+        return {_check_writable(str(key)): _kept(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (int, NoneType)) or (isinstance(value, float) and isfinite(value)):
+        return value
+    return _check_writable(str(value))
+
+
+def _check_writable(text: str) -> str:
+    """Text that came as JSON can hold what no UTF-8 file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MailError(f"has half a character (a lone surrogate) at offset {error.start}") from None
+    return text
 
 
 def _kind(value: object) -> str:

@@ -33,6 +33,7 @@ NAME_LENGTH = 64
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_LENGTH - 1}}}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
 _RESERVED = re.compile(r"\.response(-\d+)?$|\.md$|\.reason$", re.IGNORECASE)
+_RESPONSE = re.compile(r"\.response(-\d+)?$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -77,6 +78,11 @@ def id_from_file_name(name: str) -> str:
 def response_id(task_id: str, settlement: int) -> str:
     """The id of the one response to a settlement, numbered from 1 (`health.response`, `health.response-2`)."""
     return f"{task_id}.response" if settlement == 1 else f"{task_id}.response-{settlement}"
+
+
+def task_of(mail_id: str) -> str:
+    """The task that an id belongs to: its own, or the one that a response answers."""
+    return _RESPONSE.sub("", mail_id)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -96,10 +96,14 @@ def after_run(  # noqa: PLR0911 - one return for each rule, in the order in whic
     return Verdict(Step.DONE)
 
 
-def _after_failure(task: Task, report: RunReport, policy: RetryPolicy, now: float, run: str) -> Verdict:
+def _after_failure(  # noqa: PLR0911 - as above
+    task: Task, report: RunReport, policy: RetryPolicy, now: float, run: str
+) -> Verdict:
     failure = report.failure or FailureKind.AGENT
     if report.ended_by is EndedBy.STOP:
         return Verdict(Step.RELEASE, failure, "it was stopped together with the supervisor")
+    if report.ended_by is EndedBy.NEVER_STARTED:
+        return Verdict(Step.RELEASE, failure, report.text, hold=Hold.AGENT)
     if failure in _HOLDS:
         return Verdict(Step.RELEASE, failure, report.text, hold=_HOLDS[failure])
     if failure is FailureKind.TRANSIENT:
@@ -121,6 +125,7 @@ def _try_again(task: Task, failure: FailureKind, reason: str, policy: RetryPolic
 
 def backoff(attempt: int, policy: RetryPolicy, run: str) -> float:
     """Seconds to wait after the given attempt: doubling, bounded, and spread by up to a quarter by the run's id."""
-    pause = min(policy.first_delay * 2.0 ** max(0, attempt - 1), policy.most_delay)
+    doublings = min(max(0, attempt - 1), 64)  # a configured `max_attempts` may be in the thousands
+    pause = min(policy.first_delay * 2.0**doublings, policy.most_delay)
     spread = crc32(run.encode()) / 2**32
     return pause * (1 + spread / 4)

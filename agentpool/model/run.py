@@ -47,6 +47,8 @@ class EndedBy(StrEnum):
     """`run_timeout` passed."""
     GRACE = "grace"
     """It had printed its result but did not exit."""
+    NEVER_STARTED = "never-started"
+    """The command could not be started."""
     VANISHED = "vanished"
     """It was gone when a supervisor looked again, and nobody saw its end."""
 

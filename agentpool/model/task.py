@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agentpool.model.events import Purpose
+from agentpool.model.events import Purpose, RunStarted
 from agentpool.model.mail import MailType, Priority
 from agentpool.model.run import FailureKind
 
@@ -38,7 +38,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.RUNNING: frozenset(
         {TaskState.READY, TaskState.DELEGATED, TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED}
     ),
-    TaskState.DELEGATED: frozenset({TaskState.READY, TaskState.CANCELLED}),
+    TaskState.DELEGATED: frozenset({TaskState.READY, TaskState.CANCELLED, TaskState.DONE, TaskState.FAILED}),
     TaskState.DONE: frozenset(),
     TaskState.FAILED: frozenset({TaskState.READY, TaskState.BLOCKED}),
     TaskState.CANCELLED: frozenset({TaskState.READY, TaskState.BLOCKED}),
@@ -51,6 +51,7 @@ class Task:
 
     Args:
         order: the sequence number of its acceptance: the tie-breaker of equal ranks.
+        place: its place among the tasks that were accepted in the same event: the last tie-breaker.
         created: when it was accepted, seconds since the epoch; `started`, `ended` and `not_before` likewise.
         settlement: the number of the settlement that is open or was the last, from 1.
         waits: how many predecessors in the graph are not satisfied.
@@ -58,6 +59,8 @@ class Task:
         children: ids of all tasks that its runs sent.
         purpose: why the next run is started, or why the current one was.
         first_failure: when the first of the current row of transient failures happened.
+        notes: ids of the mail that its runs are handed over beside its own.
+        process: what is known of the process of the current or the last run.
         origin: the id whose failure or cancellation made this one fail.
     """
 
@@ -69,6 +72,7 @@ class Task:
     thread: str
     order: int
     created: float
+    place: int = 0
     parent: str | None = None
     hops: int = 0
     expires: float | None = None
@@ -95,7 +99,8 @@ class Task:
     ended: float | None = None
     cost_usd: float = 0.0
     reserved_usd: float = 0.0
-    ticket: int = 0
+    notes: tuple[str, ...] = ()
+    process: RunStarted | None = None
 
     @property
     def rank(self) -> float:
@@ -103,7 +108,7 @@ class Task:
         return self.created - self.priority.head_start
 
 
-def task_from_mail(mail: Mail, *, order: int, at: float, fingerprint: str = "") -> Task:
+def task_from_mail(mail: Mail, *, order: int, at: float, place: int = 0, fingerprint: str = "") -> Task:
     """The task that an accepted mail makes."""
     return Task(
         id=mail.id,
@@ -113,6 +118,7 @@ def task_from_mail(mail: Mail, *, order: int, at: float, fingerprint: str = "") 
         priority=mail.priority,
         thread=mail.thread or mail.id,
         order=order,
+        place=place,
         created=at,
         parent=mail.parent,
         hops=mail.hops,
@@ -130,11 +136,13 @@ class Settled:
 
     Args:
         ended: seconds since the epoch.
+        starts: runs that the task has had, so that a retry goes on counting.
         origin: the id whose failure made it fail, if it did not fail by itself.
     """
 
     state: TaskState
     ended: float
     settlement: int
+    starts: int = 0
     fingerprint: str = ""
     origin: str | None = None

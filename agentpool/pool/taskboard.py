@@ -1,0 +1,57 @@
+"""`taskboard.json`: the board as people and scripts may read it without a supervisor."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from agentpool.model.mail import iso
+from agentpool.pool import atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentpool.model.board import Board
+    from agentpool.model.task import Task
+
+
+def task_fields(task: Task, board: Board) -> dict[str, object]:
+    """A task with the documented keys: times as ISO 8601 in UTC, money in US dollars."""
+    return {
+        "id": task.id,
+        "to": task.to,
+        "from": task.sender,
+        "type": task.type.value,
+        "state": task.state.value,
+        "reason": task.reason,
+        "attempt": task.attempt,
+        "priority": task.priority.value,
+        "depends_on": list(task.depends_on),
+        "created": iso(task.created),
+        "started": _moment(task.started),
+        "ended": _moment(task.ended),
+        "cost_usd": round(task.cost_usd, 6),
+        "subject": task.subject,
+        "thread": task.thread,
+        "parent": task.parent,
+        "waits_for": list(board.graph.waits_for(task.id)),
+        "children": list(task.children),
+        "failure": task.failure.value if task.failure else None,
+        "settlement": task.settlement,
+        "run": task.run,
+    }
+
+
+def write(path: Path, board: Board) -> None:
+    """Write the open tasks and the recently settled ones.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    tasks = [task_fields(task, board) for task in (*board.recent.values(), *board.tasks.values())]
+    data = {"seq": board.seq, "tasks": tasks}
+    atomic.write(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n", durable=False)
+
+
+def _moment(at: float | None) -> str | None:
+    return None if at is None else iso(at)

@@ -1,0 +1,195 @@
+"""The journal and the board as one: what is durable is what is known."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from agentpool.model import events as ev
+from agentpool.model.board import Board
+from agentpool.model.board_snapshot import dump, load
+from agentpool.model.errors import JournalError
+from agentpool.model.names import task_of
+from agentpool.pool.journal import Journal
+from agentpool.pool.record import Place, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from agentpool.model.mail import Mail
+
+log = logging.getLogger(__name__)
+
+#: Events after which a snapshot is written, at least; with more open tasks it is as many as there are, so that the cost
+#: of snapshots for each event does not grow.
+SNAPSHOT_EVENTS = 10_000
+#: Mails whose text stays in memory: between acceptance and start most are read again at once.
+_TEXTS = 64
+
+
+class Ledger:
+    """Writes events to the journal and folds them into the board once they are durable.
+
+    Attributes:
+        board: the state that all durable events come to.
+        notes: what a person should know of the journal's recovery.
+    """
+
+    def __init__(self, journal: Journal, board: Board, places: dict[str, Place], notes: list[str]) -> None:
+        self.board = board
+        self.notes = notes
+        self._journal = journal
+        self._places = places
+        self._subscribers: list[Callable[[ev.Entry], None]] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._since_snapshot = board.seq - journal.snapshot_seq
+        self._texts: OrderedDict[str, Mail] = OrderedDict()
+
+    @classmethod
+    def open(cls, directory: Path, after: int) -> tuple[Self, list[ev.Entry]]:
+        """Read the journal.
+
+        Args:
+            after: entries with a greater sequence number are returned, as far as no snapshot covers them.
+
+        Raises:
+            JournalError: it is damaged or was written by a newer agentpool.
+        """
+        journal, recovery = Journal.open(directory)
+        gc.disable()  # a hundred thousand live objects are only made here, none is garbage
+        try:
+            places: dict[str, Place] = {}
+            board = load(_without_places(recovery.snapshot, places)) if recovery.snapshot is not None else Board()
+            later: list[ev.Entry] = []
+            for record in recovery.records:
+                entry = ev.Entry(record.seq, record.at, ev.decode(record.event, record.data))
+                board.apply(entry)
+                _remember(places, entry.event, record.place)
+                if record.seq > after:
+                    later.append(entry)
+        except (TypeError, ValueError) as error:
+            raise JournalError(f"the journal in {directory} cannot be understood: {error}") from error
+        finally:
+            gc.enable()
+        gc.freeze()
+        return cls(journal, board, places, recovery.notes), later
+
+    def subscribe(self, subscriber: Callable[[ev.Entry], None]) -> Callable[[], None]:
+        """Call `subscriber` with each entry once it is durable and applied; returns what ends that."""
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
+
+    async def commit(self, happened: Sequence[ev.Event], at: float) -> list[ev.Entry]:
+        """Make events durable, then apply them. One caller at a time.
+
+        Raises:
+            JournalError: none of them happened.
+        """
+        if not happened:
+            return []
+        lines = [(event.name, ev.encode(event)) for event in happened]
+        loop = asyncio.get_running_loop()
+        records = await loop.run_in_executor(self._writer, self._journal.append, lines, at)
+        return [self._apply(record, event) for record, event in zip(records, happened, strict=True)]
+
+    def mail(self, mail_id: str) -> Mail | None:
+        """A mail that entered the pool, with its text; None when the journal does not hold it (any more)."""
+        known = self._texts.get(mail_id)
+        if known is not None:
+            return known
+        place = self._places.get(mail_id)
+        if place is None:
+            return None
+        record = self._journal.read(place)
+        return next((mail for mail in _mails(ev.decode(record.event, record.data)) if mail.id == mail_id), None)
+
+    def snapshot_is_due(self) -> bool:
+        """Whether enough has happened since the last snapshot."""
+        return self._since_snapshot >= max(SNAPSHOT_EVENTS, len(self.board.tasks))
+
+    async def write_snapshot(self, keep_after: float) -> None:
+        """Write a snapshot, forget what was settled before a moment, and remove the segments that nothing needs.
+
+        Args:
+            keep_after: seconds since the epoch.
+
+        Raises:
+            JournalError: it could not be written; nothing is lost.
+        """
+        self.board.forget_settled(keep_after)
+        self._forget_places()
+        lines = list(self._with_places())
+        seq = self.board.seq
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._journal.write_snapshot, lines, seq)
+        self._since_snapshot = 0
+        oldest = min(self._places.values(), default=None)
+        needed = seq if oldest is None else self._journal.read(oldest).seq
+        await loop.run_in_executor(self._writer, self._journal.prune, needed)
+
+    async def restore_deleted(self) -> bool:
+        """Write the journal anew where somebody deleted it; whether that was so."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.restore)
+
+    def close(self) -> None:
+        """Give the journal's files back."""
+        self._writer.shutdown()
+        self._journal.close()
+
+    def _apply(self, record: Record, event: ev.Event) -> ev.Entry:
+        entry = ev.Entry(record.seq, record.at, event)
+        self.board.apply(entry)
+        _remember(self._places, event, record.place)
+        for mail in _mails(event):
+            self._texts[mail.id] = mail
+            if len(self._texts) > _TEXTS:
+                self._texts.popitem(last=False)
+        self._since_snapshot += 1
+        for subscriber in tuple(self._subscribers):
+            subscriber(entry)
+        return entry
+
+    def _forget_places(self) -> None:
+        for mail_id in [mail_id for mail_id in self._places if not self.board.knows(task_of(mail_id))]:
+            del self._places[mail_id]
+
+    def _with_places(self) -> Iterator[dict[str, object]]:
+        yield from dump(self.board)
+        for mail_id, place in self._places.items():
+            yield {"place": mail_id, "in": list(place)}
+
+
+def _without_places(lines: Iterator[dict[str, object]], places: dict[str, Place]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        match line:
+            case {"place": str(mail_id), "in": [int(segment), int(offset), int(length)]}:
+                places[mail_id] = Place(segment, offset, length)
+            case _:
+                yield line
+
+
+def _mails(event: ev.Event) -> Iterator[Mail]:
+    """Every mail that an event brings into the pool."""
+    match event:
+        case ev.MailAccepted() | ev.NoticeSent() | ev.TaskRetried():
+            yield event.mail
+        case ev.RunSettled():
+            yield from event.outbox
+            if event.response is not None:
+                yield event.response
+        case ev.TaskSettled():
+            yield event.response
+        case ev.MailRefused() if event.answer is not None:
+            yield event.answer
+        case _:
+            pass
+
+
+def _remember(places: dict[str, Place], event: ev.Event, place: Place) -> None:
+    for mail in _mails(event):
+        places[mail.id] = place

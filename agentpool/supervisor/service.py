@@ -1,0 +1,164 @@
+"""Serving a pool from its start to its end: lock, journal, adoption, gateway, loop, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import agentpool
+from agentpool.gateway.address import socket_path
+from agentpool.gateway.app import create_app
+from agentpool.gateway.server import GatewayServer
+from agentpool.gateway.verbs import StopMode
+from agentpool.model import events as ev
+from agentpool.model.errors import JournalError
+from agentpool.model.mail import iso
+from agentpool.pool import atomic
+from agentpool.pool.founding import ensure_directories
+from agentpool.pool.lock import PoolLock
+from agentpool.runs.family import become_subreaper
+from agentpool.supervisor.ledger import Ledger
+from agentpool.supervisor.settings import Settings
+from agentpool.supervisor.supervisor import Supervisor
+from agentpool.supervisor.verbs import PoolVerbs
+from agentpool.supervisor.views import read_mark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentpool.pool.layout import Layout
+
+log = logging.getLogger(__name__)
+
+
+def serve(layout: Layout, *, home: Path) -> None:
+    """Serve a pool until somebody stops it.
+
+    The first SIGINT drains, the second stops the runs; SIGTERM and SIGHUP leave the runs to the next supervisor.
+
+    Args:
+        home: the user's home directory, for the defaults in `.agent-pool/config.toml` there.
+
+    Raises:
+        PoolHeldError: another supervisor serves it.
+        ConfigurationError: `pool.toml` cannot be used.
+        JournalError: the journal is damaged, or missing where there is a history.
+    """
+    with PoolLock.acquire(layout.root, holder=layout.supervisor) as lock:
+        settings = Settings(layout, home)
+        ensure_directories(layout, settings.experts)
+        _refuse_lost_journal(layout)
+        become_subreaper()
+        asyncio.run(_Service(layout, settings, lock).run())
+
+
+class _Service:
+    def __init__(self, layout: Layout, settings: Settings, lock: PoolLock) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._lock = lock
+        self._mode: StopMode | None = None
+        self._supervisor: Supervisor | None = None
+        self._server: GatewayServer | None = None
+
+    async def run(self) -> None:
+        layout = self._layout
+        ledger, later = Ledger.open(layout.journal, read_mark(layout))
+        supervisor = self._supervisor = Supervisor(layout, self._settings, ledger)
+        try:
+            for entry in later:
+                supervisor.views.queue(entry)
+            supervisor.views.catch_up(redo=True)
+            self._handle_signals()
+            supervisor.intake.watch_directories()
+            await supervisor.begin(agentpool.__version__, os.getpid())
+            address = socket_path(layout, os.environ)
+            verbs = PoolVerbs(layout, supervisor, self.stop)
+            await self._open_gateway(verbs, address)
+            log.info("serving %s", layout.root, extra={"action": ev.PoolStarted.name})
+            guard = asyncio.create_task(self._guard(verbs, address))
+            try:
+                await supervisor.run()
+            finally:
+                guard.cancel()
+            await supervisor.end((self._mode or StopMode.LEAVE).value)
+        finally:
+            layout.supervisor.unlink(missing_ok=True)
+            if self._server is not None:
+                await self._server.stop()
+            await supervisor.close()
+            ledger.close()
+
+    async def _open_gateway(self, verbs: PoolVerbs, address: Path) -> None:
+        self._server = GatewayServer(create_app(verbs), address)
+        await self._server.start()
+        self._announce(address)
+
+    def stop(self, mode: StopMode) -> None:
+        """Begin to stop; a stronger mode may follow a weaker one."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            return
+        self._mode = mode
+        log.info("stopping (%s)", mode, extra={"action": "pool.stopping"})
+        if mode is StopMode.LEAVE:
+            supervisor.leave()
+            return
+        supervisor.close_admission("the supervisor is stopping")
+        if mode is StopMode.NOW:
+            for task_id in list(supervisor.runner.living):
+                supervisor.runner.stop(task_id)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(
+            signal.SIGINT, lambda: self.stop(StopMode.DRAIN if self._mode is None else StopMode.NOW)
+        )
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop, StopMode.LEAVE)
+
+    def _announce(self, address: Path) -> None:
+        """Say who serves the pool, for those who look without a lock."""
+        said = {
+            "pid": os.getpid(),
+            "since": iso(self._supervisor.since if self._supervisor else 0.0),
+            "socket": str(address),
+            "version": agentpool.__version__,
+        }
+        atomic.write(self._layout.supervisor, json.dumps(said) + "\n", durable=False)
+
+    async def _guard(self, verbs: PoolVerbs, address: Path) -> None:
+        """Notice what `git clean` and `rm` do to a pool that is served: its socket comes back, the pool does not."""
+        while self._lock.stands():
+            await asyncio.sleep(self._settings.configuration.pool.sweep)
+            if self._server is not None and not self._server.stands() and self._layout.run.is_dir():
+                log.warning("%s was removed; it is made anew", address, extra={"action": "gateway.restored"})
+                await self._server.stop()
+                await self._open_gateway(verbs, address)
+            elif not self._layout.supervisor.exists() and self._layout.run.is_dir():
+                self._announce(address)
+        log.error("%s is gone; its runs are left alone", self._layout.root, extra={"action": "pool.gone"})
+        self.stop(StopMode.LEAVE)
+
+
+def _refuse_lost_journal(layout: Layout) -> None:
+    """A history without a journal means that the journal was lost: an empty board would run old mail again.
+
+    Raises:
+        JournalError: naming what was found.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if any(file.suffix == ".jsonl" for file in layout.journal.iterdir()):
+            return
+    traces = ("archive/*/*.md", "mail/*.md", "*/logs/*/*/run.json", "experts/*/logs/*/*/run.json")
+    history = next((found for trace in traces for found in layout.root.glob(trace)), None)
+    if history is not None:
+        raise JournalError(
+            f"there is a history ({history.relative_to(layout.root)}) but no journal in {layout.journal}",
+            tip="restore journal/ from a backup; or, to begin anew: move archive/ and mail/ away, then start again",
+        )

@@ -1,0 +1,118 @@
+"""The configuration that is in force, and what follows from it; edits take effect while the pool is served."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agentpool.model.acceptance import AcceptanceLimits, known_mailboxes
+from agentpool.model.errors import ConfigurationError
+from agentpool.model.policies import RetryPolicy
+from agentpool.pool.configuration_file import fingerprint, load
+from agentpool.pool.experts import experts_of
+from agentpool.pool.setting_types import AgentKind
+from agentpool.runs.claude import Claude
+from agentpool.runs.simulated import Simulated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentpool.pool.configuration import Configuration
+    from agentpool.pool.layout import Layout
+    from agentpool.runs.agent import Agent
+
+
+class Settings:
+    """Configuration, experts and agent of one pool.
+
+    Attributes:
+        configuration: what is in force.
+        experts: the names of all experts.
+        mailboxes: every name that mail can be addressed to.
+        agent: the adapter that starts runs.
+        warnings: what a person should know of the configuration as it stands in the files.
+    """
+
+    def __init__(self, layout: Layout, home: Path) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigurationError: they cannot be used; there is nothing to fall back to yet.
+        """
+        self._layout = layout
+        self._home = home
+        self._stamp: object = fingerprint(layout, home)
+        loaded = load(layout, home)
+        self.warnings: tuple[str, ...] = loaded.warnings
+        self._use(loaded.configuration)
+        self.refresh_experts()
+
+    def reload(self) -> bool:
+        """Read the files again if they were edited; whether another configuration is in force now.
+
+        A broken edit keeps the configuration that is in force, and says so in `warnings`.
+        """
+        stamp = fingerprint(self._layout, self._home)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            loaded = load(self._layout, self._home)
+        except ConfigurationError as error:
+            self.warnings = (f"the configuration from before stays in force: {error.message}",)
+            return False
+        self.warnings = loaded.warnings
+        if loaded.configuration == self.configuration:
+            return False
+        self._use(loaded.configuration)
+        return True
+
+    def refresh_experts(self) -> bool:
+        """Look which experts there are; whether that has changed."""
+        experts = experts_of(self._layout, self.configuration)
+        if experts == getattr(self, "experts", None):
+            return False
+        self.experts: frozenset[str] = experts
+        self.mailboxes = known_mailboxes(experts)
+        return True
+
+    @property
+    def limits(self) -> AcceptanceLimits:
+        """How far work may spread."""
+        return AcceptanceLimits(self.configuration.limits.hops, self.configuration.limits.fan_out)
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """How often is tried again."""
+        runs = self.configuration.runs
+        return RetryPolicy(
+            max_attempts=runs.max_attempts,
+            max_continuations=runs.max_continuations,
+            first_delay=runs.retry_first,
+            most_delay=runs.retry_most,
+            transient_horizon=runs.transient_horizon,
+        )
+
+    def _use(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        agent = configuration.agent
+        self.agent: Agent = (
+            Simulated(agent.script_file(self._layout.root))
+            if agent.kind is AgentKind.SIMULATED
+            else Claude(agent.command, agent.setting_sources)
+        )
+        self.max_runs = configuration.limits.max_runs or _runs_that_fit(configuration.limits.run_memory)
+
+
+def _runs_that_fit(run_memory: int) -> int:
+    """How many runs this machine bears: two for each core, as far as four fifths of the free memory go."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    by_memory = int(free_memory() * 0.8 // run_memory) if run_memory else 2 * cores
+    return max(1, min(2 * cores, by_memory))
+
+
+def free_memory() -> int:
+    """Bytes that new processes can have without pushing others out."""
+    import psutil  # noqa: PLC0415 - where there is no /proc it costs 23 ms once
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,212 @@
+"""What the journal says, as files: each effect has a fixed name, so doing it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentpool.model import events as ev
+from agentpool.model.mail import Mail, header_of, iso
+from agentpool.model.names import PEOPLE
+from agentpool.model.plain import to_plain
+from agentpool.pool import atomic, dropbox, logbook
+from agentpool.pool.mailfile import render
+
+if TYPE_CHECKING:
+    from agentpool.model.board import Board
+    from agentpool.pool.dropbox import Found
+    from agentpool.pool.layout import Layout
+    from agentpool.supervisor.ledger import Ledger
+
+
+class Views:
+    """Keeps `mail/`, `archive/`, `deadletter/`, the inboxes of people and `logs/` as the journal has it.
+
+    Attributes:
+        done: the sequence number of the last entry whose effects are all there.
+    """
+
+    def __init__(self, layout: Layout, ledger: Ledger) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._pending: deque[tuple[ev.Entry, Found | None]] = deque()
+        self._mark = os.open(layout.run / "views", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.done = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether effects are pending, because the disk refused them."""
+        return bool(self._pending)
+
+    def close(self) -> None:
+        """Give the file back that says how far the views are."""
+        os.close(self._mark)
+
+    def queue(self, entry: ev.Entry, found: Found | None = None) -> None:
+        """Have the effects of an entry done by the next `catch_up`; `found` is the drop that it decided on."""
+        self._pending.append((entry, found))
+
+    def catch_up(self, *, redo: bool = False) -> None:
+        """Do all pending effects, in order.
+
+        Args:
+            redo: whether some of them may be there already, as after a crash.
+
+        Raises:
+            OSError: the disk refused; what is pending stays pending.
+        """
+        if not self._pending:
+            return
+        while self._pending:
+            entry, found = self._pending[0]
+            self._show(entry, found, redo=redo)
+            self._pending.popleft()
+            self.done = entry.seq
+        os.pwrite(self._mark, b"%020d\n" % self.done, 0)
+
+    def put_away(self, found: Found, mail_id: str) -> None:
+        """Move a drop away that the journal already has.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        if mail_id in self._ledger.board.tasks:
+            self._take_drop(found, mail_id)
+        else:
+            Path(found.path).unlink(missing_ok=True)
+
+    def _show(self, entry: ev.Entry, found: Found | None, *, redo: bool) -> None:
+        board = self._ledger.board
+        match entry.event:
+            case ev.MailAccepted(mail=mail):
+                self._show_accepted(mail, entry.at, found, board, redo=redo)
+            case ev.MailRefused():
+                self._show_refused(entry.event, entry.at)
+                if entry.event.answer is not None:
+                    self._deliver(entry.event.answer, entry.at, redo=redo)
+            case ev.NoticeSent(mail=mail):
+                self._deliver(mail, entry.at, redo=redo)
+            case ev.MailRead():
+                source = self._layout.inbox(entry.event.mailbox) / f"{entry.event.id}.md"
+                self._move(source, self._archive_file(entry.event.id, entry.at))
+            case ev.RunStarting():
+                for note in entry.event.notes:
+                    self._move(self._layout.mail_file(note), self._archive_file(note, entry.at))
+            case ev.RunSettled():
+                self._show_run(entry.event, board)
+                for mail in entry.event.outbox:
+                    self._show_accepted(mail, entry.at, None, board, redo=redo)
+                if entry.event.step.settles:
+                    self._show_settled(entry.event.task, entry.event.response, entry.at, redo=redo)
+            case ev.TaskSettled():
+                self._show_settled(entry.event.task, entry.event.response, entry.at, redo=redo)
+            case ev.TaskRetried(mail=mail):
+                self._write_open(mail)
+            case _:
+                pass
+
+    def _show_accepted(self, mail: Mail, at: float, found: Found | None, board: Board, *, redo: bool) -> None:
+        """Open work and notes for a run stand in `mail/`, what people read in their inbox, the rest in `archive/`."""
+        waits = mail.id in board.tasks or mail.id in board.notes.get(mail.to, ())
+        if found is not None:
+            self._take_drop(found, mail.id)
+        if waits:
+            if not redo or not self._layout.mail_file(mail.id).exists():
+                self._write_open(mail)
+        elif not redo or not (mail.type.is_work or self._archive_file(mail.id, at).exists()):
+            self._write_open(mail)
+            self._move(self._layout.mail_file(mail.id), self._archive_file(mail.id, at))
+        if mail.to in PEOPLE:
+            self._deliver(mail, at, redo=redo)
+
+    def _take_drop(self, found: Found, mail_id: str) -> None:
+        target = self._layout.mail_file(mail_id)
+        if not dropbox.take_away(found.path, target, ""):
+            return
+        status = target.stat()
+        if (status.st_ino, status.st_size, status.st_mtime_ns) != found.signature and status.st_ino == found.inode:
+            reason = f"{mail_id} was accepted as it was read; then somebody wrote to the file, which is this one now"
+            self._bury(target, f"{mail_id}-changed.md", reason, found.path)
+
+    def _write_open(self, mail: Mail) -> None:
+        atomic.write(self._layout.mail_file(mail.id), render(header_of(mail), mail.body), durable=False)
+
+    def _deliver(self, mail: Mail, at: float, *, redo: bool) -> None:
+        """Put a mail where its addressee finds it: people in their inbox; for a run it waits in the journal."""
+        archived = self._archive_file(mail.id, at)
+        text = render(header_of(mail), mail.body)
+        if mail.to not in PEOPLE:
+            atomic.write(archived, text, durable=False)
+        elif not redo or not archived.exists():
+            atomic.write(self._layout.inbox(mail.to) / f"{mail.id}.md", text, durable=False)
+
+    def _show_refused(self, event: ev.MailRefused, at: float) -> None:
+        drop = self._layout.root / event.file
+        if os.path.lexists(drop):
+            self._bury(drop, event.deadletter, event.reason, event.file, at=at)
+
+    def _bury(self, drop: Path, name: str, reason: str, source: str, at: float | None = None) -> None:
+        """The reason first, so that no dead letter is ever without one."""
+        header = {"file": name, "dropped-as": source, "refused": iso(at) if at is not None else None}
+        text = f"This mail was refused: {reason}\n\nMend {name}, then: agentpool replay {name.removesuffix('.md')}"
+        reason_file = self._layout.deadletter / f"{name}.reason.md"
+        atomic.write(reason_file, render({k: v for k, v in header.items() if v}, text), durable=False)
+        drop.rename(self._layout.deadletter / name)
+
+    def _show_run(self, event: ev.RunSettled, board: Board) -> None:
+        """The run's directory becomes its log, with a record of what it came to."""
+        task = board.find(event.task)
+        directory = self._layout.run_directory(event.run)
+        if task is None or not directory.is_dir():
+            return
+        number = event.run.rpartition(".")[2]
+        target = self._layout.logs(task.to) / task.id / number
+        target.parent.mkdir(parents=True, exist_ok=True)
+        record = {key: value for key, value in to_plain(event).items() if key not in ("outbox", "response")}
+        record |= {"sent": [mail.id for mail in event.outbox], "attempt": task.attempt, "started": task.started}
+        if task.process is not None:
+            record["sizes"] = [to_plain(size) for size in task.process.sizes]
+        (directory / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        (directory / "alive").unlink(missing_ok=True)
+        if target.exists():
+            shutil.rmtree(directory)  # a crash between the move and its mark: the log is complete
+        else:
+            shutil.move(directory, target)
+
+    def _show_settled(self, task_id: str, response: Mail | None, at: float, *, redo: bool) -> None:
+        task = self._ledger.board.find(task_id)
+        self._move(self._layout.mail_file(task_id), self._archive_file(task_id, at))
+        if task is None:
+            return
+        if task.to in PEOPLE:
+            (self._layout.inbox(task.to) / f"{task_id}.md").unlink(missing_ok=True)
+        else:
+            logbook.add_line(self._layout.logs(task.to), task, at, once=redo)
+        if response is not None:
+            self._deliver(response, at, redo=redo)
+
+    def _archive_file(self, mail_id: str, at: float) -> Path:
+        month = datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
+        return self._layout.archive_file(mail_id, month)
+
+    @staticmethod
+    def _move(source: Path, target: Path) -> None:
+        try:
+            source.rename(target)
+        except FileNotFoundError:
+            if os.path.lexists(source):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(target)
+
+
+def read_mark(layout: Layout) -> int:
+    """How far the views of an earlier supervisor were; 0 where that is not known, and then all is done again."""
+    with suppress(OSError, ValueError):
+        return int((layout.run / "views").read_bytes())
+    return 0
