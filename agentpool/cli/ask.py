@@ -39,10 +39,10 @@ def ask(
     """
     client = Client(find_pool(Path.cwd()))
     seconds = seconds_of(timeout)
-    header = {"id": new_id(question, to), "to": to, "type": MailType.QUESTION.value}
-    task_id = answers.text(client.send(header, question), "id")
+    task_id = new_id(question, to)
     fetch = f"fetch the answer with: agentpool wait {task_id}, or later: agentpool inbox"
     try:
+        client.send({"id": task_id, "to": to, "type": MailType.QUESTION.value}, question)
         task = wait_for(client, task_id, seconds)
     except TimedOutError as error:
         raise TimedOutError(f"no answer from {to} yet: {error.message}", tip=fetch) from None

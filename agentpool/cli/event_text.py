@@ -104,7 +104,7 @@ def _settled(event: Row) -> str:
         parts.append(f"{answers.text(event, 'failure')}: {answers.text(event, 'reason')}")
     else:
         parts.append(_first_line(answers.row(event, "response"))[:_QUOTE])
-    return "  ".join(filter(None, parts))
+    return " · ".join(filter(None, parts))
 
 
 def _first_line(mail: Row) -> str:

@@ -76,6 +76,6 @@ def _reason(file: Path) -> str:
         text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return "(nobody wrote down why)"
-    body = text.rpartition("\n---\n")[2] if text.startswith("---\n") else text
-    lines = [line.strip("# ").strip() for line in printable(body).splitlines()]
-    return " ".join(line for line in lines if line)
+    body = text.partition("\n---\n")[2] if text.startswith("---\n") else text
+    first = next((line.strip() for line in printable(body).splitlines() if line.strip()), "")
+    return first.removeprefix("This mail was refused: ")

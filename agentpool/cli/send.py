@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,14 +25,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_STARTER = "\n\n<!-- Write the mail above this line. An empty mail is not sent. -->\n"
-
 
 @app.command()
 def send(
     to: Annotated[str, typer.Argument(metavar="TO", help="An expert, architect, researcher, concierge or human.")],
     body: Annotated[
-        str | None, typer.Argument(metavar="BODY", help="The text; - reads it from stdin. Without it an editor opens.")
+        str | None, typer.Argument(metavar="BODY", help="The text, or - for stdin. Without: an editor.")
     ] = None,
     *,
     mail_id: Annotated[str | None, typer.Option("--id", help="Default: made from the first words.")] = None,
@@ -142,21 +136,8 @@ def _body(given: str | None) -> str:
             return sys.stdin.buffer.read().decode("utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(f"standard input is not UTF-8 (at byte {error.start})") from None
-    return _edited() if given is None else given
+    if given is not None:
+        return given
+    from agentpool.cli.editor import edited_mail  # noqa: PLC0415 - only who types pays for it
 
-
-def _edited() -> str:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(prefix="agentpool-") as directory:
-        file = Path(directory, "mail.md")
-        file.write_text(_STARTER, encoding="utf-8")
-        try:
-            subprocess.run([*shlex.split(editor), str(file)], check=True)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            raise UsageError(
-                f"the editor {editor!r} failed: {error}", tip="give the text as an argument, or -"
-            ) from None
-        text = file.read_text(encoding="utf-8").replace(_STARTER.strip(), "").strip()
-    if not text:
-        raise UsageError("the mail is empty, so it was not sent")
-    return text
+    return edited_mail()

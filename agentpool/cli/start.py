@@ -17,7 +17,7 @@ from agentpool.cli import answers
 from agentpool.cli.client import Client
 from agentpool.cli.output import note, say
 from agentpool.cli.terminal import is_terminal
-from agentpool.model.errors import AgentpoolError, NoSupervisorError, TimedOutError
+from agentpool.model.errors import AgentpoolError, NoSupervisorError, PoolHeldError, TimedOutError
 from agentpool.pool.layout import find_pool
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def _view(layout: Layout, stopped: threading.Event) -> None:
 
 
 def _detach(layout: Layout) -> None:
-    layout.run.mkdir(mode=0o700, exist_ok=True)
     client = Client(layout)
+    _refuse_second(client, layout)
+    layout.run.mkdir(mode=0o700, exist_ok=True)
     log = _log_file(layout)
     with log.open("ab") as output:
         begun = output.tell()
@@ -114,6 +115,22 @@ def _detach(layout: Layout) -> None:
             explained = True
         time.sleep(_POLL_SECONDS)
     say(f"serving {layout.root}, pid {process.pid}; see it work with: agentpool watch")
+
+
+def _refuse_second(client: Client, layout: Layout) -> None:
+    """Says so at once where the pool is served, and not in the log of the one that serves it.
+
+    Raises:
+        PoolHeldError: it is served.
+    """
+    try:
+        pid = answers.text(client.status(), "pid")
+    except NoSupervisorError:
+        return
+    raise PoolHeldError(
+        f"{layout.root} is served by the supervisor with pid {pid}",
+        tip="see what it does with: agentpool status; end it with: agentpool stop",
+    )
 
 
 def _is_served_by(client: Client, pid: int) -> bool:

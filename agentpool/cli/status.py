@@ -41,7 +41,7 @@ def status(
     if as_json:
         say_json(now)
         return
-    say_all([*_top(now), *_runs(answers.rows(now, "runs")), *_waiting(answers.rows(now, "waiting"))])
+    say_all([*_top(now), *_runs(answers.rows(now, "runs")), *_waiting(now)])
 
 
 def _top(now: Row) -> list[str]:
@@ -84,18 +84,21 @@ def _runs(runs: list[dict[str, object]]) -> list[str]:
     return ["", heading("Running", str(len(runs))), *table(cells, indent="  ")]
 
 
-def _waiting(waiting: list[dict[str, object]]) -> list[str]:
+def _waiting(now: Row) -> list[str]:
+    waiting = answers.rows(now, "waiting")
     if not waiting:
         return ["", heading("Nothing waits.")]
     shown = waiting[:_LISTED]
     lines = table([[answers.text(task, key) for key in ("id", "to", "state", "reason")] for task in shown], indent="  ")
-    result = ["", heading("Waiting", str(len(waiting)))]
+    counts = answers.row(now, "counts")
+    total = max(len(waiting), sum(int(answers.number(counts, key)) for key in ("ready", "blocked", "delegated")))
+    result = ["", heading("Waiting", str(total))]
     for task, line in zip(shown, lines, strict=True):
         name = answers.text(task, "state")
         result.append(line.replace(f"  {name}  ", f"  {state(name)}  ", 1))
         result += _tip(task)
-    if len(waiting) > len(shown):
-        result.append(style(f"  … and {len(waiting) - len(shown)} more: agentpool board", "dim"))
+    if total > len(shown):
+        result.append(style(f"  … and {total - len(shown)} more: agentpool board", "dim"))
     return result
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 _ANSWERS = 8
 #: Lines that headings, blanks and the top take.
 _FRAME = 11
+_INDENT = (0, 0, 0, 1)
+_WITHOUT_RUN = ("ready", "blocked", "delegated")
+_SAID = {
+    "away": "no supervisor serves it",
+    "stopping": "stopping once its runs have ended (Ctrl-C again, or: agentpool stop --now)",
+}
 _COLOURS = {
     "running": "green",
     "held": "bold red",
@@ -83,17 +90,19 @@ class View:
         for_waiting = max(room - told - for_runs, 1)
         parts: list[RenderableType] = [*top, Text()]
         parts += self._runs(runs, for_runs, now)
-        parts += _waiting(waiting, for_waiting)
+        parts += _waiting(waiting, for_waiting, total=_waiting_in_all(self.status))
         parts += self._answers(told)
         return Group(*parts)
 
     def _top(self, now: float) -> list[Text]:
         status = self.status
         name = "away" if self.away else answers.text(status, "state")
+        said = _SAID.get(name, name)
         first = Text(no_wrap=True, overflow="ellipsis")
         first.append(f" {_pool_name(status)} ", "bold reverse")
-        first.append(f"  {'no supervisor; waiting for it to come back' if self.away else name}", _COLOURS.get(name, ""))
-        first.append(f"  for {since(status.get('since'), now=now)}", "dim")
+        first.append(f"  {said}", _COLOURS.get(name, ""))
+        if name not in _SAID:
+            first.append(f"  for {since(status.get('since'), now=now)}", "dim")
         first.append(f"   today {dollars(status.get('spent_today_usd'))} of {dollars(status.get('day_usd'))}")
         counts = answers.row(status, "counts")
         second = Text(no_wrap=True, overflow="ellipsis", style="dim")
@@ -125,7 +134,7 @@ class View:
                 Text(dollars(run.get("cost_usd")), "dim"),
                 Text(retrying, "yellow") if retrying else Text(doing),
             )
-        return [_line(f" Running {len(runs)}", "bold"), grid, *_rest(len(runs) - most), Text()]
+        return [_line(f" Running {len(runs)}", "bold"), Padding(grid, _INDENT), *_rest(len(runs) - most), Text()]
 
     def _answers(self, most: int) -> list[RenderableType]:
         if not most:
@@ -133,10 +142,10 @@ class View:
         grid = _grid(2, None, 3)
         for task, step, said in list(self.settled)[:most]:
             grid.add_row(Text(one_line(task)), Text(step, _COLOURS.get(step, "")), Text(one_line(said), "dim"))
-        return [_line(" Last answers", "bold"), grid]
+        return [_line(" Last answers", "bold"), Padding(grid, _INDENT)]
 
 
-def _waiting(waiting: Sequence[Row], most: int) -> list[RenderableType]:
+def _waiting(waiting: Sequence[Row], most: int, *, total: int) -> list[RenderableType]:
     if not waiting:
         return [_line(" Nothing waits.", "bold"), Text()]
     grid = _grid(2, 1, None, 4)
@@ -150,7 +159,13 @@ def _waiting(waiting: Sequence[Row], most: int) -> list[RenderableType]:
             Text(state, _COLOURS.get(state, "")),
             Text.assemble(why, (f"  {tip}" if tip else "", "dim")),
         )
-    return [_line(f" Waiting {len(waiting)}", "bold"), grid, *_rest(len(waiting) - most), Text()]
+    return [_line(f" Waiting {total}", "bold"), Padding(grid, _INDENT), *_rest(total - min(most, len(waiting))), Text()]
+
+
+def _waiting_in_all(status: Row) -> int:
+    """The supervisor lists only the first of many; its counts have all."""
+    counts = answers.row(status, "counts")
+    return max(len(answers.rows(status, "waiting")), sum(int(answers.number(counts, key)) for key in _WITHOUT_RUN))
 
 
 def _grid(*ratios: int | None) -> Table:

@@ -112,6 +112,7 @@ class MailRefused:
         file: its path relative to the pool when it was refused.
         deadletter: its name under `deadletter/`.
         answer: what its sender is told; None where that would be a bounce of a bounce.
+        signature: inode, size and time of change (nanoseconds) of what was refused: another file of this name is not.
     """
 
     name: ClassVar[str] = "mail.refused"
@@ -119,6 +120,7 @@ class MailRefused:
     deadletter: str
     reason: str
     answer: Mail | None = None
+    signature: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

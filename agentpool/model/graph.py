@@ -64,10 +64,10 @@ class WaitGraph:
             arriving: what each new id waits for.
             parent: the id that will wait for all of them, where a run sent them.
 
-        An id that nobody waits for yet cannot close a cycle, so the usual arrival searches nothing.
+        A single id that nobody waits for yet cannot close a cycle, so the usual arrival searches nothing.
         """
         alone = parent is None and len(arriving) == 1
-        starts = [new for new in arriving if not alone or new in self._graph]
+        starts = [new for new, awaited in arriving.items() if not alone or new in self._graph or new in awaited]
 
         def predecessors(node: str) -> Iterator[str]:
             yield from arriving.get(node, ())

@@ -92,6 +92,9 @@ def after_run(  # noqa: PLR0911 - one return for each rule, in the order in whic
         return Verdict(Step.DELEGATE)
     if response is not None and response.status in _NEGATIVE:
         failure, reason = _NEGATIVE[response.status]
+        if report.denials and failure is FailureKind.AGENT:
+            rules = ", ".join(dict.fromkeys(denial.rule for denial in report.denials))
+            failure, reason = FailureKind.PERMISSION, f"tools were refused to it (`[agent] allowed_tools`: {rules})"
         return Verdict(Step.FAILED, failure, f"{reason}: {response.subject}" if response.subject else reason)
     return Verdict(Step.DONE)
 

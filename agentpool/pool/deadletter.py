@@ -50,7 +50,7 @@ def replay(layout: Layout, name: str, directories: Collection[str]) -> Path:
     origin = layout.root / dropped_as if dropped_as else layout.postoffice / file_name
     if str(origin.parent) not in directories:
         origin = layout.postoffice / file_name
-    dropped = atomic.move_new(letter, origin) if letter.is_file() and not letter.is_symlink() else letter.rename(origin)
+    dropped = letter.rename(origin) if letter.is_dir() and not letter.is_symlink() else atomic.move_new(letter, origin)
     (layout.deadletter / f"{file_name}{_REASON}").unlink(missing_ok=True)
     return dropped
 

@@ -97,6 +97,15 @@ def scan(directory: Path, mailbox: str | None) -> Iterator[Found]:
             )
 
 
+def signature_of(path: Path) -> tuple[int, int, int] | None:
+    """What `Found.signature` would be of the file that is there now; None where there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def read(found: Found, *, now: float, mail_bytes: int, header_bytes: int) -> Drop:
     """The mail of a drop.
 

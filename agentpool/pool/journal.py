@@ -205,7 +205,7 @@ class Journal:
             What was removed.
 
         Raises:
-            JournalError: a file could not be removed; asking again is safe.
+            JournalError: a file could not be read or removed; asking again is safe.
         """
         self._require_recovered()
         try:

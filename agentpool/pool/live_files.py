@@ -74,14 +74,18 @@ class LiveFiles:
         """See `Journal.prune`.
 
         Raises:
+            JournalError: the older kept snapshot has an unreadable header; nothing was removed.
             OSError: a file could not be removed.
         """
         seqs = sorted(self.snapshots)
-        covered = seqs[-KEPT_SNAPSHOTS] if len(seqs) >= KEPT_SNAPSHOTS else 0
-        unneeded = min(keep_from_seq - 1, covered)
+        if len(seqs) < KEPT_SNAPSHOTS:
+            return []
+        older = self.snapshots[seqs[-KEPT_SNAPSHOTS]]
+        # The segment that the snapshot names stays also where it is empty: a start looks for it.
+        begun, unneeded = older.segment(), min(keep_from_seq - 1, older.seq)
         removed = [self._remove(self.snapshots, seq) for seq in seqs[:-KEPT_SNAPSHOTS]]
         for number, successor in pairwise(sorted(self.segments)):
-            if self.segments[successor].after > unneeded:
+            if number >= begun or self.segments[successor].after > unneeded:
                 break
             removed.append(self._remove(self.segments, number))
         if removed:

@@ -48,6 +48,8 @@ def repair(directory: Path) -> list[str]:
         JournalError: there is neither a readable snapshot nor the first record, so nothing to begin from; or the files
             cannot be written. Where there is nothing to begin from, nothing was changed.
     """
+    if not directory.exists():
+        return []
     try:
         return _Repair(directory).run()
     except OSError as error:
@@ -75,6 +77,7 @@ class _Repair:
         self.done: list[str] = []
 
     def run(self) -> list[str]:
+        """Does it all; returns what was done."""
         good, bad = self._snapshots()
         headless = self._headless()
         first = min((after for after in self._afters(headless) if after is not None), default=None)
@@ -99,8 +102,7 @@ class _Repair:
         for seq, path in list_snapshots(self.directory):
             snapshot = open_snapshot(path, seq)
             try:
-                for _ in snapshot.lines():
-                    pass
+                snapshot.check()
                 good.append((seq, snapshot.segment()))
             except JournalError as error:
                 if not is_damage(error):
@@ -150,18 +152,17 @@ class _Repair:
     def _keep_sequence(self, since: int, begun: int | None) -> None:
         """Keeps what follows the snapshot without a gap, and moves the rest aside."""
         with Replay.open(self.directory, writable=True) as replay:
-            segments = replay.segments
-            place = max((index for index, item in enumerate(segments) if item.after <= since), default=-1)
-            kept, rest, seq = segments[: place + 1], segments[place + 1 :], since
-            chain = segments[max(place, 0) :] if place >= 0 else []
+            older = [segment for segment in replay.segments if segment.after <= since]
+            # Of those that begin before the base, only the last can hold what follows it.
+            chain = older[-1:] + replay.segments[len(older) :] if older else []
+            kept, rest, seq = older, replay.segments[len(older) :], since
             for index, segment in enumerate(chain):
                 until = chain[index + 1].after if index + 1 < len(chain) else None
                 end = _end(segment, since, until)
-                kept, rest, seq = segments[: place + index + 1], chain[index + 1 :], max(end.seq, since)
-                if end.problem is None:
-                    continue
+                kept, rest, seq = older + chain[1 : index + 1], chain[index + 1 :], max(end.seq, since)
                 # A torn tail is not damage: opening the journal deals with it.
-                if until is not None or next(valid_records(segment.fd, 0, end.offset), None) is not None:
+                torn = until is None and next(valid_records(segment.fd, 0, end.offset), None) is None
+                if end.problem is not None and not torn:
                     self._cut(segment, end.offset)
                     break
             for segment in rest:

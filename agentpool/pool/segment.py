@@ -133,7 +133,7 @@ def read_header(path: Path, fd: int) -> tuple[bytes, dict[str, Any]]:
         JournalError: it is unreadable, or of another format.
         OSError: the file cannot be read.
     """
-    line = os.pread(fd, _HEADER_BYTES, 0).partition(b"\n")[0] + b"\n"
+    line = b"".join(os.pread(fd, _HEADER_BYTES, 0).partition(b"\n")[:2])
     try:
         fields = unseal(line)
     except ValueError as error:

@@ -62,15 +62,22 @@ class Snapshot:
             JournalError: the snapshot is cut off or altered.
             OSError: the file cannot be read.
         """
-        count = self._checked_count()
+        count = self.check()
         with open(self.fd, "rb", buffering=_BUFFER_BYTES, closefd=False) as file:
             file.seek(0)
             file.readline()
             for line in islice(file, count):
                 yield json.loads(line)
 
-    def _checked_count(self) -> int:
-        """How many items there are."""
+    def check(self) -> int:
+        """Reads the whole file once, against its checksum.
+
+        Returns:
+            How many items there are.
+
+        Raises:
+            JournalError, OSError: as `lines`.
+        """
         self.segment()
         size = os.fstat(self.fd).st_size
         end = os.pread(self.fd, _LAST_LINE_BYTES, max(0, size - _LAST_LINE_BYTES))

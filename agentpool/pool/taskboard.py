@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agentpool.model.board import Board
     from agentpool.model.task import Task
 
+#: What every file of ours begins with.
+_OPENING = b'{\n "seq":'
+
 
 def task_fields(task: Task, board: Board) -> dict[str, object]:
     """A task with the documented keys: times as ISO 8601 in UTC, money in US dollars."""
@@ -48,9 +51,22 @@ def write(path: Path, board: Board) -> None:
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
+    _keep_foreign(path)
     tasks = [task_fields(task, board) for task in (*board.recent.values(), *board.tasks.values())]
     data = {"seq": board.seq, "tasks": tasks}
     atomic.write(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n", durable=False)
+
+
+def _keep_foreign(path: Path) -> None:
+    """Another program's file of this name, such as the Go agent-pool's, is set aside once."""
+    aside = path.with_name("taskboard.foreign.json")
+    try:
+        with path.open("rb") as file:
+            foreign = not file.read(len(_OPENING)).startswith(_OPENING)
+    except FileNotFoundError:
+        return
+    if foreign and not aside.exists():
+        path.rename(aside)
 
 
 def _moment(at: float | None) -> str | None:

@@ -120,6 +120,8 @@ class Family:
         Children that this process started itself are left to whoever started them: they are in its own session, or
         lead one of their own. An orphan that leads a session is buried only when it was seen alive.
         """
+        if not self._ours:
+            return
         me, session = os.getpid(), os.getsid(0)
         for state in table.values():
             if state.parent != me or not state.zombie or self._is_leader(state):

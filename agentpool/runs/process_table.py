@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _HAS_PROC = sys.platform.startswith("linux")
 _ZOMBIES = frozenset("ZX")
+_KERNEL_THREAD = 0x00200000
+#: How long a process is waited for that is just executing a program: longer only when its disk hangs.
+_EXECUTE_SECONDS = 0.1
+#: How often a process must be seen with arguments and no environment: it may execute again between two reads.
+_BARE_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def boot_id() -> str:
 
 
 def state_of(pid: int) -> ProcessState | None:
-    """The row of `pid`, or None when there is no such process (any more)."""
+    """The row of `pid`, or None when there is no such process (any more), or it is a thread of the kernel."""
     if not _HAS_PROC:
         return _state_by_psutil(pid)
     raw = _read(f"/proc/{pid}/stat")
@@ -91,6 +96,8 @@ def state_of(pid: int) -> ProcessState | None:
     # The name stands in brackets and may hold brackets and blanks itself: what follows the last one is fixed.
     name, _, rest = raw.rpartition(b")")
     fields = rest.split()
+    if int(fields[6]) & _KERNEL_THREAD:
+        return None
     state = fields[0].decode()
     return ProcessState(
         pid=pid,
@@ -123,7 +130,7 @@ def children() -> dict[int, ProcessState]:
 def environment_of(pid: int) -> bytes:
     """What `pid` was started with, each `NAME=value` ended by a NUL; empty where it has ended or may not be read."""
     if _HAS_PROC:
-        return _read(f"/proc/{pid}/environ") or b""
+        return _environment_by_proc(pid)
     import psutil  # noqa: PLC0415 - only where there is no /proc: its import costs 23 ms
 
     try:
@@ -168,6 +175,26 @@ def send(target: Identity, number: signal.Signals) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _environment_by_proc(pid: int) -> bytes:
+    until = time.monotonic() + _EXECUTE_SECONDS
+    seen_bare = 0
+    while True:
+        raw = _read(f"/proc/{pid}/environ")
+        if raw or raw is None:
+            return raw or b""
+        # While a program is just being executed, its process has neither environment nor arguments: a moment in
+        # which whoever looks for its marker would miss it.
+        if _read(f"/proc/{pid}/cmdline"):
+            seen_bare += 1
+            if seen_bare == _BARE_LOOKS:
+                return b""
+            continue
+        state = state_of(pid)
+        if state is None or state.zombie or time.monotonic() > until:
+            return b""
+        time.sleep(0.0005)
 
 
 def _send_by_pid(target: Identity, number: signal.Signals) -> bool:

@@ -210,7 +210,7 @@ class Intake:
             body=f"Your mail {source} was refused: {error.message}\n\n"
             f"It lies in deadletter/{name}.md. Mend it there, then: agentpool replay {name}",
         )
-        event = ev.MailRefused(source, f"{name}.md", error.message, None if bounce else answer)
+        event = ev.MailRefused(source, f"{name}.md", error.message, None if bounce else answer, found.signature)
         return Arrival(found, event, name)
 
     def _free_deadletter(self, stem: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from agentpool.model import events as ev
 from agentpool.model.board import Board
 from agentpool.model.board_snapshot import dump, load
-from agentpool.model.errors import JournalError
+from agentpool.model.errors import IllegalTransitionError, JournalError
 from agentpool.model.names import task_of
 from agentpool.pool.journal import Journal
 from agentpool.pool.record import Place, Record
@@ -37,12 +38,11 @@ class Ledger:
 
     Attributes:
         board: the state that all durable events come to.
-        notes: what a person should know of the journal's recovery.
     """
 
     def __init__(self, journal: Journal, board: Board, places: dict[str, Place], notes: list[str]) -> None:
         self.board = board
-        self.notes = notes
+        self._recovered = notes
         self._journal = journal
         self._places = places
         self._subscribers: list[Callable[[ev.Entry], None]] = []
@@ -68,7 +68,12 @@ class Ledger:
             later: list[ev.Entry] = []
             for record in recovery.records:
                 entry = ev.Entry(record.seq, record.at, ev.decode(record.event, record.data))
-                board.apply(entry)
+                try:
+                    board.apply(entry)
+                except IllegalTransitionError as error:
+                    # It changed nothing when it was written either; a pool must not be lost to one void event.
+                    recovery.notes.append(f"event {record.seq} ({record.event}) is void: {error}")
+                    continue
                 _remember(places, entry.event, record.place)
                 if record.seq > after:
                     later.append(entry)
@@ -78,6 +83,11 @@ class Ledger:
             gc.enable()
         gc.freeze()
         return cls(journal, board, places, recovery.notes), later
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the journal: what its start found, and what happened to its files since."""
+        return [*self._recovered, *self._journal.notes]
 
     def subscribe(self, subscriber: Callable[[ev.Entry], None]) -> Callable[[], None]:
         """Call `subscriber` with each entry once it is durable and applied; returns what ends that."""
@@ -126,6 +136,8 @@ class Ledger:
         lines = list(self._with_places())
         seq = self.board.seq
         loop = asyncio.get_running_loop()
+        # The effects of what the snapshot covers are not done again, so they must be on the disk before it.
+        await loop.run_in_executor(self._writer, os.sync)
         await loop.run_in_executor(self._writer, self._journal.write_snapshot, lines, seq)
         self._since_snapshot = 0
         oldest = min(self._places.values(), default=None)

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentpool.model.errors import AgentpoolError
+from agentpool.model.errors import AgentpoolError, TimedOutError
 from agentpool.model.names import ARCHITECT, RESEARCHER
 from agentpool.model.run import EndedBy, FailureKind, RunReport
 from agentpool.runs.agent import RunSpec
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OUTBOX = "outbox"
+#: Seconds between two tries to end what survived SIGKILL.
+_STUCK_PAUSE = 5.0
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class LivingRun:
         summary: what its stream said so far.
         report: what it came to, once it is over.
         adopted: whether an earlier supervisor started it.
+        stuck: what survives of it although it was killed.
     """
 
     run: str
@@ -51,6 +54,7 @@ class LivingRun:
     adopted: bool = False
     summary: StreamSummary | None = None
     report: RunReport | None = None
+    stuck: str | None = None
     follower: asyncio.Task[None] | None = None
 
 
@@ -151,20 +155,27 @@ class Runner:
             living.summary = summary
             self._progress(living)
 
-        try:
-            if living.process is None:
-                living.report = await settle_vanished(directory, agent, runs.stop_grace)
-            else:
-                living.report = await follow(living.process, agent, directory, timings, on_progress, living.stop)
-        except (AgentpoolError, OSError) as error:
-            log.exception("run %s could not be followed", living.run, extra={"action": "run.lost"})
-            living.report = RunReport(
-                FailureKind.SUPERVISOR,
-                f"the supervisor lost the run: {error}",
-                ended_by=EndedBy.VANISHED,
-                has_result=False,
-                has_output=_has_output(directory / "stream.jsonl"),
-            )
+        process = living.process
+        while living.report is None:
+            try:
+                if process is None:
+                    living.report = await settle_vanished(directory, agent, runs.stop_grace)
+                else:
+                    living.report = await follow(process, agent, directory, timings, on_progress, living.stop)
+            except TimedOutError as error:
+                # Something of it survives even SIGKILL. Until it is gone the run is not over: it may still write.
+                log.error("%s", error, extra={"action": "run.stuck"})  # noqa: TRY400 - said in one line
+                living.stuck, process = error.message, None
+                await asyncio.sleep(_STUCK_PAUSE)
+            except (AgentpoolError, OSError) as error:
+                log.exception("run %s could not be followed", living.run, extra={"action": "run.lost"})
+                living.report = RunReport(
+                    FailureKind.SUPERVISOR,
+                    f"the supervisor lost the run: {error}",
+                    ended_by=EndedBy.VANISHED,
+                    has_result=False,
+                    has_output=_has_output(directory / "stream.jsonl"),
+                )
         self._ended()
 
     def _spec(self, task: Task, prompt: Prompt) -> RunSpec:

@@ -129,6 +129,7 @@ class Supervisor:
         """What a person should know of this pool beside its tasks."""
         found = [*self.settings.warnings, *self.ledger.notes]
         found += [f"{path}: {problem}" for path, problem in self.intake.problems.items()]
+        found += [living.stuck for living in self.runner.living.values() if living.stuck is not None]
         if self._disk is not None:
             found.append(f"nothing can be written: {self._disk}")
         return found
@@ -304,7 +305,7 @@ class Supervisor:
         entries = iter(await self.ledger.commit(events, self._clock()))
         for arrival in batch:
             if arrival.event is None:
-                self.views.put_away(arrival.found, arrival.mail_id)
+                self.views.put_away(arrival.found, arrival.mail_id, self._clock())
             else:
                 self.views.queue(next(entries), arrival.found)
         self._show()

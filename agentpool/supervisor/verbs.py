@@ -196,7 +196,7 @@ class PoolVerbs:
     async def read(self, mail_id: str, mailbox: str) -> Json:
         """See `Verbs.read`."""
         file = self._layout.inbox(_mailbox_of_people(mailbox)) / f"{mail_id}.md"
-        if "/" in mail_id or not file.is_file():
+        if not mail_id.isprintable() or "/" in mail_id or not file.is_file():
             raise UnknownIdError(f"there is no mail {mail_id} in {mailbox}/inbox", tip="agentpool inbox")
         await self._supervisor.decide(lambda: [ev.MailRead(mail_id, mailbox)])
         return {"id": mail_id}

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
 from agentpool.model.mail import Mail, header_of, iso
-from agentpool.model.names import PEOPLE
+from agentpool.model.names import PEOPLE, response_id
 from agentpool.model.plain import to_plain
 from agentpool.pool import atomic, dropbox, logbook
 from agentpool.pool.mailfile import render
+from agentpool.runs.process_table import boot_id
 
 if TYPE_CHECKING:
     from agentpool.model.board import Board
@@ -37,6 +38,7 @@ class Views:
         self._ledger = ledger
         self._pending: deque[tuple[ev.Entry, Found | None]] = deque()
         self._mark = os.open(layout.run / "views", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._boot = boot_id()
         self.done = 0
 
     @property
@@ -68,18 +70,28 @@ class Views:
             self._show(entry, found, redo=redo)
             self._pending.popleft()
             self.done = entry.seq
-        os.pwrite(self._mark, b"%020d\n" % self.done, 0)
+        os.pwrite(self._mark, f"{self.done:020d} {self._boot}\n".encode(), 0)
 
-    def put_away(self, found: Found, mail_id: str) -> None:
-        """Move a drop away that the journal already has.
+    def put_away(self, found: Found, mail_id: str, at: float) -> None:
+        """Move a drop away that the journal already has; who sent a settled task again is answered again.
+
+        Args:
+            at: seconds since the epoch.
 
         Raises:
             OSError: it cannot be moved.
         """
-        if mail_id in self._ledger.board.tasks:
+        board = self._ledger.board
+        mail = self._ledger.mail(mail_id)
+        if mail is not None and mail_id in board.tasks:
             self._take_drop(found, mail_id)
-        else:
-            Path(found.path).unlink(missing_ok=True)
+            self._write_open(mail)
+            return
+        settled = board.settled.get(mail_id)
+        response = self._ledger.mail(response_id(mail_id, settled.settlement)) if settled is not None else None
+        if response is not None:
+            self._deliver(response, at, redo=False)
+        Path(found.path).unlink(missing_ok=True)
 
     def _show(self, entry: ev.Entry, found: Found | None, *, redo: bool) -> None:
         board = self._ledger.board
@@ -148,7 +160,7 @@ class Views:
 
     def _show_refused(self, event: ev.MailRefused, at: float) -> None:
         drop = self._layout.root / event.file
-        if os.path.lexists(drop):
+        if dropbox.signature_of(drop) == event.signature:
             self._bury(drop, event.deadletter, event.reason, event.file, at=at)
 
     def _bury(self, drop: Path, name: str, reason: str, source: str, at: float | None = None) -> None:
@@ -206,7 +218,12 @@ class Views:
 
 
 def read_mark(layout: Layout) -> int:
-    """How far the views of an earlier supervisor were; 0 where that is not known, and then all is done again."""
+    """How far the views of an earlier supervisor were; 0 where that is not known, and then all is done again.
+
+    The mark of an earlier boot is not believed: after a power cut it may be there while the files are not.
+    """
     with suppress(OSError, ValueError):
-        return int((layout.run / "views").read_bytes())
+        seq, _, boot = (layout.run / "views").read_text().strip().partition(" ")
+        if boot == boot_id():
+            return int(seq)
     return 0

@@ -61,29 +61,35 @@ class FakeVerbs:
             "holds": [], "runs": [], "waiting": [], "counts": {}, "spent_today_usd": 1.5, "day_usd": 50.0,
             "warnings": [],
         }  # fmt: skip
-        self.on_send: Callable[[Json], None] = lambda task: None
+        self.on_send: Callable[[Json], None] = lambda _: None
         self.on_stop: Callable[[], None] = lambda: None
         self.refusal: str | None = None
         self.broken = False
         self.listeners: list[asyncio.Queue[Json | None]] = []
         self.history: list[Json] = []
         self.changed = asyncio.Event()
+        self.waiting = 0
 
     def status(self) -> Json:
+        """See `Verbs.status`."""
         if self.broken:
             raise ZeroDivisionError("a defect")
         return self.state
 
     def board(self, *, everything: bool) -> Json:
+        """See `Verbs.board`."""
         settled = ("done", "failed", "cancelled")
         return {"tasks": [task for task in self.tasks.values() if everything or task["state"] not in settled]}
 
     def task(self, task_id: str) -> Json:
+        """See `Verbs.task`."""
         if task_id not in self.tasks:
             raise UnknownIdError(f"there is no task {task_id}", tip="agentpool board --all")
         return self.tasks[task_id]
 
     async def settled(self, task_id: str, timeout: float) -> Json:  # noqa: ASYNC109
+        """See `Verbs.settled`."""
+        self.waiting += 1
         end = asyncio.get_running_loop().time() + timeout
         while self.task(task_id)["state"] not in ("done", "failed", "cancelled"):
             try:
@@ -93,6 +99,7 @@ class FakeVerbs:
         return self.task(task_id)
 
     async def send(self, header: Mapping[str, object], body: str) -> Json:
+        """See `Verbs.send`."""
         if self.refusal is not None:
             raise MailError(self.refusal)
         self.sent.append((dict(header), body))
@@ -102,32 +109,41 @@ class FakeVerbs:
         return {"id": name, "type": header["type"], "to": header["to"], "state": self.tasks[name]["state"]}
 
     async def cancel(self, task_id: str, *, tree: bool) -> Json:
+        """See `Verbs.cancel`."""
         self.calls.append(("cancel", task_id, tree))
         return {"tasks": [self.task(task_id)["id"]]}
 
     async def retry(self, task_id: str) -> Json:
+        """See `Verbs.retry`."""
         self.calls.append(("retry", task_id))
         self.task(task_id)["state"] = "ready"
         return self.task(task_id)
 
     async def replay(self, name: str) -> Json:
+        """See `Verbs.replay`."""
+        if not name.endswith(".md"):
+            raise UnknownIdError(f"there is no dead letter {name}")
         self.calls.append(("replay", name))
         return {"dropped": f"postoffice/{name}"}
 
     def inbox(self, mailbox: str) -> Json:
+        """See `Verbs.inbox`."""
         return {"mails": self.mails if mailbox == "human" else []}
 
     async def read(self, mail_id: str, mailbox: str) -> Json:
+        """See `Verbs.read`."""
         self.calls.append(("read", mail_id, mailbox))
         self.mails = [mail for mail in self.mails if mail["id"] != mail_id]
         return {"id": mail_id}
 
     async def stop(self, mode: StopMode) -> Json:
+        """See `Verbs.stop`."""
         self.calls.append(("stop", mode.value))
         self.on_stop()
         return {"mode": mode.value, "runs": []}
 
     async def events(self, since: int | None) -> AsyncIterator[Json]:
+        """See `Verbs.events`."""
         mine: asyncio.Queue[Json | None] = asyncio.Queue()
         self.listeners.append(mine)
         try:
@@ -174,6 +190,11 @@ class ServedPool:
         if self._server is not None:
             server, self._server = self._server, None
             self._await(server.stop())
+
+    def stop_when_asked(self) -> None:
+        """Ends the server once somebody waits for a task."""
+        eventually(lambda: self.verbs.waiting)
+        self.stop()
 
     def restart(self) -> None:
         """Serves again after `stop`."""

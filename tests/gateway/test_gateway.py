@@ -9,7 +9,6 @@ import os
 import socket
 import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +23,7 @@ from tests.gateway.fake_verbs import DEADLINE, FakeVerbs, ServedPool, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from agentpool.gateway.verbs import Json
 
@@ -300,7 +300,7 @@ def test_a_short_path_lies_in_the_pool(layout: Layout) -> None:
 
 
 def test_a_long_path_moves_the_socket_to_a_private_directory(tmp_path: Path) -> None:
-    """Where the path is too long, the socket lies in the user's runtime directory, else in a temporary one of theirs."""
+    """Where the path is too long, the socket lies in the user's runtime directory, or in a temporary one."""
     layout = Layout(tmp_path / ("deep" * 30) / ".agent-pool")
     other = Layout(tmp_path / ("deep" * 31) / ".agent-pool")
     runtime, temporary = tmp_path / "x", tmp_path / "t"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agentpool.pool import atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory, hidden files too."""
+    return sorted(path.name for path in directory.iterdir())
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -22,7 +29,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, durable: bool) -> None:  # noq
         atomic.write(path, b"new\xff", durable=durable)
         assert reader.read() == "old"
     assert path.read_bytes() == b"new\xff"
-    assert os.listdir(tmp_path) == ["board.json"]
+    assert names(tmp_path) == ["board.json"]
 
 
 def test_the_mode_is_what_was_asked_for(tmp_path: Path) -> None:
@@ -59,7 +66,7 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: 
         with pytest.raises(OSError, match="full"):
             atomic.write(path, "new", durable=True)
     assert path.read_text() == ("new" if call == "fsync" else "old")
-    assert os.listdir(tmp_path) == ["board.json"]
+    assert names(tmp_path) == ["board.json"]
 
 
 def test_the_file_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +108,7 @@ def test_a_new_file_never_overwrites(tmp_path: Path) -> None:
     assert [one.read_text() for one in placed] == ["one", "two", "three"]
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     assert atomic.place_new(tmp_path / "dangling", "x", durable=False).name == "dangling-2"
-    assert sorted(os.listdir(tmp_path)) == ["dangling", "dangling-2", "q-2.md", "q-3.md", "q.md"]
+    assert names(tmp_path) == ["dangling", "dangling-2", "q-2.md", "q-3.md", "q.md"]
 
 
 def test_a_moved_file_never_overwrites(tmp_path: Path) -> None:
@@ -130,4 +137,4 @@ def test_leftovers_of_killed_writers_can_be_removed(tmp_path: Path) -> None:
     for name in (".agentpool-0123.tmp", ".gitignore", "agentpool.tmp"):
         (tmp_path / name).touch()
     atomic.remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".gitignore", "agentpool.tmp"]
+    assert names(tmp_path) == [".gitignore", "agentpool.tmp"]

@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +14,9 @@ from agentpool.model.errors import JournalError
 from agentpool.pool.journal import Journal
 from agentpool.pool.record import Place, Record
 from agentpool.pool.replay import Replay
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AT = 1_795_222_923.456789
 

@@ -1,11 +1,13 @@
 """Whatever stops the writer, and wherever: what was acknowledged is there, and nothing else is in between.
 
-The state that the journal of these tests comes to is a list of numbers in ascending order, so "a clean prefix" is easily
-seen: what is recovered begins with all that was acknowledged and goes on with what was tried next, without a hole.
+The state that the journal of these tests comes to is a list of numbers in ascending order, so "a clean prefix" is
+easily seen: what is recovered begins with all that was acknowledged and goes on with what was tried next, without a
+hole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -15,14 +17,16 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from agentpool.model.errors import JournalError
 from agentpool.pool.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AT = 1_795_222_923.0
 SEGMENT_BYTES = 400
@@ -56,7 +60,7 @@ class Disk:
             self.synced_bytes[path.stat().st_ino] = path.read_bytes()
             self.synced_names[path.name] = path.stat().st_ino
 
-    def __enter__(self) -> Disk:
+    def __enter__(self) -> Self:
         for name in self.CALLS:
             setattr(os, name, self.wrapped(name))
         return self
@@ -135,15 +139,15 @@ def workload(directory: Path, acknowledged: list[int], *, patient: bool = False)
         state += [record.data["n"] for record in recovery.records]
         acknowledged[:] = state
         tried = max(state, default=0)
-        for step in range(1, 13):
+        for step in range(1, 11):
             batch = list(range(tried + 1, tried + 1 + step % 3))
             tried += len(batch)
             try:
                 journal.append([("counted", {"n": value}) for value in batch], AT)
                 acknowledged += batch
-                if step in (4, 7, 8):
+                if step in (3, 6, 7):
                     journal.write_snapshot([{"n": value} for value in acknowledged], journal.last_seq)
-                if step == 10:
+                if step == 8:
                     journal.prune(journal.last_seq)
             except JournalError:
                 if not patient:
@@ -164,7 +168,7 @@ def count_calls(directory: Path) -> int:
     """How many calls the workload makes on a copy of the directory."""
     copy = directory.with_name("counted")
     shutil.copytree(directory, copy)
-    with Disk(copy, lambda number, name: None) as disk:
+    with Disk(copy, lambda *_: None) as disk:
         workload(copy, [])
     disk.close()
     return disk.count
@@ -172,7 +176,7 @@ def count_calls(directory: Path) -> int:
 
 @pytest.fixture(params=["empty", "torn"])
 def beginning(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A directory before the workload: without anything, or left by a writer that was killed in the middle of a write."""
+    """A directory before the workload: without anything, or left by a writer that was killed while it wrote."""
     directory = tmp_path / "beginning"
     directory.mkdir()
     if request.param == "torn":
@@ -196,7 +200,7 @@ def cut_at(number: int) -> Callable[[int, str], None]:
 def test_a_cut_at_any_call_loses_nothing_that_was_acknowledged(beginning: Path, tmp_path: Path) -> None:
     """Killed, or without power, before or in the middle of every single call: a start finds a clean prefix."""
     calls = count_calls(beginning)
-    assert calls > 50
+    assert calls > 40
     for number in range(1, calls + 1):
         directory = tmp_path / str(number)
         shutil.copytree(beginning, directory)
@@ -250,7 +254,7 @@ def test_what_failed_never_comes_back(
             try:
                 workload(directory, acknowledged, patient=True)
             except JournalError as error:
-                assert isinstance(error.__cause__, OSError)
+                assert isinstance(error.__cause__, OSError)  # noqa: PT017 - it may also come to no error
                 acknowledged = untouched
         disk.close()
         assert recovered(directory) == acknowledged, number
@@ -258,7 +262,7 @@ def test_what_failed_never_comes_back(
 
 
 def test_a_failed_append_that_cannot_be_cut_off_is_void(tmp_path: Path) -> None:
-    """The sync fails, and so does the cut: the whole lines stay in the file, and the next segment's header voids them."""
+    """The sync fails, and so does the cut: the lines stay in the file, and the next segment's header voids them."""
     journal, recovery = Journal.open(tmp_path)
     with journal:
         list(recovery.records)
@@ -268,9 +272,9 @@ def test_a_failed_append_that_cannot_be_cut_off_is_void(tmp_path: Path) -> None:
             if name in ("fdatasync", "ftruncate"):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        with Disk(tmp_path, stop) as disk:
-            with pytest.raises(JournalError, match=r"segment-00000001.jsonl could not be appended to: .*errno 5"):
-                journal.append([("counted", {"n": 666})], AT)
+        told = r"segment-00000001\.jsonl could not be appended to: .*errno 5"
+        with Disk(tmp_path, stop) as disk, pytest.raises(JournalError, match=told):
+            journal.append([("counted", {"n": 666})], AT)
         disk.close()
         assert b"666" in (tmp_path / "segment-00000001.jsonl").read_bytes()
         assert "may hold an append that failed" in journal.notes[0]
@@ -291,11 +295,8 @@ def test_writing_anew_after_a_deletion_is_never_quietly_shorter(tmp_path: Path) 
                 journal.write_snapshot([{"n": known} for known in range(1, value + 1)], value)
         journal.prune(100)
         shutil.rmtree(directory)
-        with Disk(directory, cut_at(number)) as disk:
-            try:
-                journal.append([("counted", {"n": 9})], AT)
-            except Cut:
-                pass
+        with Disk(directory, cut_at(number)) as disk, contextlib.suppress(Cut):
+            journal.append([("counted", {"n": 9})], AT)
         disk.close()
         journal.close()
         if directory.is_dir() and list(directory.glob("s*")):
@@ -338,16 +339,14 @@ def acknowledgements(process: subprocess.Popen[bytes]) -> Iterator[int]:
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
     """A real process, killed again and again at moments of chance while it writes to the same journal."""
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 - no secret
     for _ in range(12):
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             confirmed = acknowledgements(process)
-            last = next(confirmed)
-            for last in itertools.islice(confirmed, chance.randrange(60)):
-                pass
+            seen = list(itertools.islice(confirmed, 1 + chance.randrange(60)))
             process.send_signal(signal.SIGKILL)
-            last = max(confirmed, default=last)
+            seen += confirmed
         values = recovered(tmp_path)
         assert values == list(range(1, len(values) + 1))
-        assert len(values) >= last
+        assert len(values) >= seen[-1]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agentpool.model.errors import JournalError
 from agentpool.pool.journal import Journal
+from agentpool.pool.record import seal
 from agentpool.pool.repair import repair, salvage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AT = 1_795_222_923.0
 
@@ -109,7 +113,7 @@ def test_a_damaged_header_alone_costs_nothing(directory: Path, number: int) -> N
 def test_a_damaged_snapshot_falls_back_to_the_one_before(directory: Path, line: int) -> None:
     """Header, item and last line are all guarded; the older snapshot and its segments hold everything."""
     flip(directory / "snapshot-000000000004.jsonl", line)
-    with pytest.raises(JournalError, match="snapshot-000000000004.jsonl, byte"):
+    with pytest.raises(JournalError, match=r"snapshot-000000000004\.jsonl, byte"):
         contents(directory)
     assert repair(directory)
     assert contents(directory) == list(range(1, 11))
@@ -159,8 +163,6 @@ def test_unreadable_lines_between_a_lagging_snapshot_are_passed_over(tmp_path: P
 def test_a_newer_format_is_left_alone(directory: Path) -> None:
     """A journal of a later version is neither read nor repaired."""
     path = segment(directory, 5)
-    from agentpool.pool.record import seal
-
     path.write_bytes(seal({"segment": 5, "after": 8, "format": 2}))
     for attempt in (contents, repair):
         with pytest.raises(JournalError, match="format 2") as caught:

@@ -7,13 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agentpool.model.errors import AgentError, NoPoolError, PoolHeldError
 from agentpool.pool.lock import PoolLock, is_held, take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 HOLDER = """
 import os, sys
@@ -122,7 +125,7 @@ def test_a_taken_file_is_held_until_it_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_child_that_inherits_the_file_holds_it_after_its_parent_let_go(tmp_path: Path) -> None:
-    """That is how a run proves that it lives although its supervisor is dead, and that it is dead at once when it is."""
+    """That is how a run whose supervisor is dead proves that it lives, and stops proving it when it is dead."""
     path = tmp_path / "alive"
     fd = take(path, inheritable=True)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(fd,)) as child:

@@ -99,6 +99,19 @@ def test_burying_leaves_the_children_of_others_alone(run_directory: Path, shell:
     process.reap()
 
 
+def test_a_process_that_is_just_executing_is_not_missed(run_directory: Path, shell: Callable[..., Command]) -> None:
+    """While a process executes one program after the other, each look finds it by its marker."""
+    text = 'n=$((${1:-200} - 1)); [ $n -gt 0 ] && exec /bin/sh -c "$0" "$0" $n'
+    again = Command(("/bin/sh", "-c", text, text), shell("").environment, run_directory, b"")
+    process = spawn(again, run_directory)
+    looks = 0
+    while found := Family(run_directory, None, ours=False).find():
+        assert len(found) == 1
+        looks += 1
+    assert process.has_ended()
+    assert looks > 1
+
+
 def test_another_runs_processes_are_not_family(
     tmp_path: Path, run_directory: Path, shell: Callable[..., Command]
 ) -> None:

@@ -119,6 +119,4 @@ def _check_login(environment: Mapping[str, str], home: Path) -> Iterator[Finding
     if isinstance(said, dict) and (said.get("oauthAccount") or said.get("primaryApiKey")):
         yield ok("login", f"{settings} names an account")
     else:
-        yield note(
-            "login", "no sign of a login (it may be in the system's key store)", "log in once with: claude /login"
-        )
+        yield note("login", "no login in sight (it may be in the system's key store)", "log in with: claude /login")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentpool.cli.checks.finding import Finding, note, ok, problem
@@ -13,6 +12,7 @@ from agentpool.runs.family import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from agentpool.pool.layout import Layout
 
@@ -26,7 +26,8 @@ def check_leftovers(layout: Layout, *, served: bool) -> Iterator[Finding]:
         layout: the pool.
         served: whether a supervisor serves it: then runs that live are its own.
     """
-    living, dead = [], []
+    living: list[Path] = []
+    dead: list[Path] = []
     for directory in sorted(layout.runs.iterdir()) if layout.runs.is_dir() else []:
         if directory.is_dir():
             (living if is_held(directory / "alive") else dead).append(directory)

@@ -59,9 +59,7 @@ def _check_space(root: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free // _MIB
     files = os.statvfs(root)
     if files.f_files and files.f_favail == 0:
-        yield problem(
-            "disk", "no more files can be made on the pool's disk (no inodes left)", "delete what is not needed"
-        )
+        yield problem("disk", "the pool's disk has no inodes left, so no file can be made", "delete some files")
     elif free < _NO_ROOM:
         yield problem("disk", f"only {free} MiB are free on the pool's disk", "make room: the journal cannot grow")
     elif free < _LITTLE:

@@ -23,6 +23,8 @@ _REMOTE = frozenset(
 )  # fmt: skip
 #: A pool itself needs one watch a directory; editors and build tools in the same session need thousands.
 _FEW_WATCHES, _FEW_INSTANCES = 8192, 16
+_RAISE = "sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=128"
+#: Fields of a line of the mount table before its optional ones.
 _FIELDS = 5
 
 
@@ -36,20 +38,15 @@ def check_watching(layout: Layout) -> Iterator[Finding]:
         return
     kind = _file_system(layout.root)
     if kind in _REMOTE:
-        tip = "new mail from elsewhere is found by the sweep alone ([pool] sweep); locks and syncs may be weak: use a local disk"
+        tip = "mail from elsewhere is found by the sweep alone ([pool] sweep), locks may be weak: use a local disk"
         yield note(_AREA, f"the pool lies on {kind}", tip)
     else:
         yield ok(_AREA, f"the pool lies on {kind or 'a local file system'}")
     watches, instances = _limit("max_user_watches"), _limit("max_user_instances")
     if watches == 0 or instances == 0:
-        yield problem(
-            _AREA,
-            "inotify is switched off",
-            "sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=128",
-        )
+        yield problem(_AREA, "inotify is switched off", _RAISE)
     elif watches is not None and instances is not None and (watches < _FEW_WATCHES or instances < _FEW_INSTANCES):
-        tip = "sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=128"
-        yield note(_AREA, f"the system allows only {watches} watches in {instances} instances a user", tip)
+        yield note(_AREA, f"the system allows only {watches} watches in {instances} instances a user", _RAISE)
     else:
         yield ok(_AREA, f"{watches} inotify watches are allowed")
 

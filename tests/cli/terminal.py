@@ -1,0 +1,57 @@
+"""A pseudo terminal of 80 columns and 40 rows, in which a command runs to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from tests.gateway.fake_verbs import DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Command
+
+_SIZE = struct.pack("HHHH", 40, 80, 0, 0)
+
+
+def in_terminal(
+    command: Command, *arguments: str, until: Callable[[str], bool] | None = None, keys: bytes = b"", **variables: str
+) -> tuple[int, str]:
+    """Runs the command in a terminal; returns its exit code and all that it drew.
+
+    Args:
+        until: once it holds for what was drawn so far, `keys` are typed.
+        keys: what is typed.
+    """
+    argv = command.argv(*arguments)
+    environment = command.environment | {"TERM": "xterm-256color"} | variables
+    environment.pop("COLUMNS")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, _SIZE)
+        os.chdir(command.project)
+        os.execve(argv[0], argv, environment)  # noqa: S606
+    drawn = b""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        ready, _, _ = select.select([terminal], [], [], 0.05)
+        try:
+            part = os.read(terminal, 65536) if ready else None
+        except OSError:
+            break
+        if part == b"":
+            break
+        drawn += part or b""
+        if until is not None and until(drawn.decode(errors="replace")):
+            until = None
+            os.write(terminal, keys)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), drawn.decode(errors="replace")

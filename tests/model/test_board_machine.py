@@ -1,0 +1,259 @@
+"""Random legal histories of a board, with everything that must hold after each of their steps."""
+
+from __future__ import annotations
+
+import json
+
+import networkx
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agentpool.model import events as ev
+from agentpool.model.acceptance import AcceptanceLimits, check_cycle, check_outbox, check_retry
+from agentpool.model.errors import MailError
+from agentpool.model.mail import Mail, MailType, Priority, Status
+from agentpool.model.run import FailureKind
+from agentpool.model.task import TaskState
+from tests.model.history import History, dumped
+
+_EXPERTS = ("auth", "billing", "frontend")
+_MAILBOXES = (*_EXPERTS, "human")
+_IDS = st.sampled_from([f"t{number}" for number in range(14)])
+_SOME_IDS = st.lists(_IDS, max_size=3, unique=True).map(tuple)
+
+
+class BoardMachine(RuleBasedStateMachine):
+    """What a supervisor, its runs and people may do to a board, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = History()
+
+    @property
+    def board(self):  # noqa: ANN201 - a Board
+        return self.history.board
+
+    def _in(self, *states: TaskState) -> list[str]:
+        return sorted(task.id for task in self.board.tasks.values() if task.state in states)
+
+    # -- what people do -----------------------------------------------------------------------------------------------
+
+    @rule(
+        mail_id=_IDS,
+        to=st.sampled_from(_MAILBOXES),
+        after=_SOME_IDS,
+        inputs=_SOME_IDS,
+        priority=st.sampled_from(list(Priority)),
+        expires=st.sampled_from([None, 5.0, 10_000.0]),
+    )
+    def drop_a_task(  # noqa: PLR0913 - one argument for each thing that may vary
+        self,
+        mail_id: str,
+        to: str,
+        after: tuple[str, ...],
+        inputs: tuple[str, ...],
+        priority: Priority,
+        expires: float | None,
+    ) -> None:
+        if self.board.knows(mail_id):
+            return
+        at = None if expires is None else self.history.now + expires
+        mail = Mail(mail_id, to, priority=priority, depends_on=after, inputs=inputs, expires=at, body="work")
+        try:
+            check_cycle(mail, self.board)
+        except MailError:
+            return
+        self.history.receive(mail)
+
+    @rule(mail_id=_IDS, to=st.sampled_from(_MAILBOXES))
+    def drop_a_note(self, mail_id: str, to: str) -> None:
+        if not self.board.knows(mail_id):
+            self.history.note(mail_id, to)
+
+    @precondition(lambda self: self.board.tasks)
+    @rule(data=st.data(), status=st.sampled_from([None, *Status]))
+    def answer(self, data: st.DataObject, status: Status | None) -> None:
+        task_id = data.draw(st.sampled_from(sorted(self.board.tasks)))
+        self.history.answer(task_id, status, f"answer-{self.board.seq}")
+
+    @precondition(lambda self: self.board.tasks)
+    @rule(data=st.data(), tree=st.booleans())
+    def cancel(self, data: st.DataObject, tree: bool) -> None:  # noqa: FBT001 - drawn
+        self.history.cancel(data.draw(st.sampled_from(sorted(self.board.tasks))), tree=tree)
+
+    @precondition(lambda self: self.board.settled)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        task_id = data.draw(st.sampled_from(sorted(self.board.settled)))
+        try:
+            check_retry(self.history.mails[task_id], self.board)
+        except MailError:
+            return
+        self.history.retry(task_id)
+
+    # -- what the supervisor does -------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1.0, 7.0, 4_000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.history.now += seconds
+
+    @rule()
+    def settle_what_is_due(self) -> None:
+        self.history.settle_due()
+
+    @rule()
+    def settle_what_expired(self) -> None:
+        self.history.expire()
+
+    @rule()
+    def start_the_first(self) -> None:
+        self.history.settle_due()
+        busy = {"human", *(task.to for task in self.board.running())}
+        task_id = self.history.first(*busy)
+        if task_id is not None:
+            mailbox = self.board.tasks[task_id].to
+            self.history.start(task_id, tuple(self.board.notes.get(mailbox, ())))
+            assert not self.board.notes.get(mailbox)
+
+    @precondition(lambda self: self._in(TaskState.RUNNING))
+    @rule(
+        data=st.data(),
+        step=st.sampled_from([step for step in ev.Step if step is not ev.Step.DELEGATE]),
+        failure=st.sampled_from([FailureKind.TRANSIENT, FailureKind.CHECK]),
+        pause=st.sampled_from([None, 0.0, 3.0, 3_000.0]),
+    )
+    def settle_a_run(self, data: st.DataObject, step: ev.Step, failure: FailureKind, pause: float | None) -> None:
+        task_id = data.draw(st.sampled_from(self._in(TaskState.RUNNING)))
+        wanted = None if step is ev.Step.DONE else failure
+        not_before = None if pause is None else self.history.now + pause
+        self.history.end(task_id, step, failure=wanted, not_before=not_before, cost_usd=0.5)
+
+    @precondition(lambda self: self._in(TaskState.RUNNING))
+    @rule(
+        data=st.data(),
+        sent=st.lists(st.tuples(_IDS, st.sampled_from(_EXPERTS), _SOME_IDS, st.booleans()), min_size=1, max_size=3),
+    )
+    def settle_a_run_that_sends(self, data: st.DataObject, sent: list[tuple[str, str, tuple[str, ...], bool]]) -> None:
+        task_id = data.draw(st.sampled_from(self._in(TaskState.RUNNING)))
+        outbox = [
+            Mail(mail_id, to, depends_on=after, body="a part")
+            if is_task
+            else Mail(mail_id, to, MailType.NOTIFY, body="a note")
+            for mail_id, to, after, is_task in sent
+        ]
+        task = self.board.tasks[task_id]
+        try:
+            check_outbox(outbox, task, self.board, _MAILBOXES, AcceptanceLimits(hops=99, fan_out=4))
+        except MailError:
+            self.history.end(task_id, ev.Step.RETRY, failure=FailureKind.CHECK)
+            return
+        step = ev.Step.DELEGATE if any(mail.type.is_work for mail in outbox) else ev.Step.DONE
+        self.history.end(task_id, step, *outbox)
+
+    @rule()
+    def forget(self) -> None:
+        before = dumped(self.board)
+        self.board.forget_settled(0.0)
+        assert dumped(self.board) == before
+
+    @rule()
+    def go_on_from_a_snapshot(self) -> None:
+        self.history.board = self.history.reloaded()
+
+    # -- what holds after each step -----------------------------------------------------------------------------------
+
+    @invariant()
+    def each_task_counts_what_it_waits_for(self) -> None:
+        for task in self.board.tasks.values():
+            assert task.waits == len(self.board.graph.waits_for(task.id)), task
+
+    @invariant()
+    def the_graph_holds_what_is_open_and_what_is_awaited(self) -> None:
+        graph = self.board.graph._graph
+        assert set(graph) == set(self.board.tasks) | set(self.board.graph.placeholders)
+        assert networkx.is_directed_acyclic_graph(graph)
+        for placeholder in self.board.graph.placeholders:
+            assert not self.board.knows(placeholder)
+            assert self.board.graph.dependants(placeholder)
+
+    @invariant()
+    def a_task_is_open_or_settled_or_neither(self) -> None:
+        assert not set(self.board.tasks) & set(self.board.settled)
+        assert set(self.board.due) <= set(self.board.tasks)
+        assert all(not task.state.is_settled for task in self.board.tasks.values())
+
+    @invariant()
+    def what_waits_is_blocked_and_what_does_not_is_not(self) -> None:
+        for task in self.board.tasks.values():
+            if task.id in self.board.due:
+                assert task.state is not TaskState.RUNNING
+            elif task.state in (TaskState.BLOCKED, TaskState.DELEGATED):
+                assert task.waits > 0
+            else:
+                assert task.waits == 0
+
+    @invariant()
+    def nothing_waits_without_a_reason(self) -> None:
+        """Each open task runs, is due, may start (now or at a known time), or waits for something that is seen."""
+        self.board.ready.due(self.history.now)
+        reachable = set()
+        for task in self.board.tasks.values():
+            if task.state is TaskState.READY and task.id not in self.board.due:
+                first = self.board.ready.first({each.to for each in self.board.tasks.values() if each.to != task.to})
+                later = self.board.ready.due(self.history.now)
+                assert first is not None or (task.not_before > self.history.now and later is not None)
+                reachable.add(task.id)
+        for task_id in networkx.topological_sort(self.board.graph._graph):
+            task = self.board.tasks.get(task_id)
+            if task is None or task_id in self.board.due or task.state is TaskState.RUNNING:
+                reachable.add(task_id)
+            elif any(awaited in reachable for awaited in self.board.graph.waits_for(task_id)):
+                reachable.add(task_id)
+        assert set(self.board.tasks) <= reachable
+
+    @invariant()
+    def the_runs_are_those_of_the_running_tasks(self) -> None:
+        running = self.board.running()
+        assert sorted(task.id for task in running) == self._in(TaskState.RUNNING)
+        assert len({task.to for task in running}) == len(running)
+        assert all((task.run is not None) == (task.state is TaskState.RUNNING) for task in self.board.tasks.values())
+
+    @invariant()
+    def a_snapshot_holds_the_whole_board(self) -> None:
+        reloaded = self.history.reloaded()
+        assert dumped(reloaded) == dumped(self.board)
+        assert reloaded.ready.due(self.history.now) == self.board.ready.due(self.history.now)
+        firsts = [board.ready.first(()) for board in (reloaded, self.board)]
+        assert firsts[0] == firsts[1]
+
+    def teardown(self) -> None:
+        """At the end the journal alone makes the same board, and every task can come to its end."""
+        history = self.history
+        assert sorted_lines(dumped(history.replayed())) == sorted_lines(dumped(self.board))
+        history.now += 100_000.0
+        for _ in range(200):
+            history.expire()
+            history.settle_due()
+            for task_id in self._in(TaskState.RUNNING):
+                history.end(task_id)
+            busy = [task.to for task in self.board.running()]
+            task_id = history.first(*busy)
+            if task_id is None:
+                break
+            history.start(task_id)
+        missing = set(self.board.graph.placeholders)
+        for task in self.board.tasks.values():
+            assert networkx.ancestors(self.board.graph._graph, task.id) & missing
+        assert len(self.board.graph._graph) == len(self.board.tasks) + len(missing)
+
+
+def sorted_lines(lines: list[dict[str, object]]) -> list[str]:
+    """The lines of a dump in an order of their own."""
+    return sorted(json.dumps(line, sort_keys=True) for line in lines)
+
+
+BoardMachine.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestBoard = BoardMachine.TestCase

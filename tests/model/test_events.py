@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentpool.model import events as ev
+from agentpool.model.mail import Mail, MailType, Priority, Status
+from agentpool.model.plain import from_plain, to_plain
+from agentpool.model.run import Denial, EndedBy, FailureKind, RunReport, Usage
+
+_TEXT = st.text(max_size=20)
+_NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _NUMBER | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+_MAIL = st.builds(
+    Mail,
+    _TEXT,
+    _TEXT,
+    st.sampled_from(MailType),
+    priority=st.sampled_from(Priority),
+    depends_on=st.lists(_TEXT, max_size=3).map(tuple),
+    status=st.none() | st.sampled_from(Status),
+    expires=st.none() | _NUMBER,
+    hops=st.integers(0, 9),
+    extra=st.dictionaries(_TEXT, _JSON, max_size=3),
+    body=_TEXT,
+)
+_USAGE = st.builds(Usage, _NUMBER, *([st.integers(0, 10**9)] * 5))
+_REPORT = st.builds(
+    RunReport,
+    st.none() | st.sampled_from(FailureKind),
+    _TEXT,
+    st.sampled_from(EndedBy),
+    _USAGE,
+    session_id=st.none() | _TEXT,
+    has_result=st.booleans(),
+    denials=st.lists(st.builds(Denial, _TEXT, _TEXT), max_size=2).map(tuple),
+    seconds=st.none() | _NUMBER,
+    failed_mcp_servers=st.lists(_TEXT, max_size=2).map(tuple),
+)
+_SIZES = st.lists(st.builds(ev.SectionSize, _TEXT, st.integers(0), st.integers(0)), max_size=3).map(tuple)
+_FIELDS: dict[str, st.SearchStrategy[object]] = {
+    "mail": _MAIL,
+    "response": _MAIL,
+    "answer": st.none() | _MAIL,
+    "outbox": st.lists(_MAIL, max_size=2).map(tuple),
+    "report": _REPORT,
+    "sizes": _SIZES,
+    "notes": st.lists(_TEXT, max_size=3).map(tuple),
+    "failure": st.none() | st.sampled_from(FailureKind),
+    "hold": st.sampled_from(ev.Hold),
+    "step": st.sampled_from(ev.Step),
+    "purpose": st.sampled_from(ev.Purpose),
+    "until": st.none() | _NUMBER,
+    "not_before": st.none() | _NUMBER,
+    "reserved_usd": _NUMBER,
+    "tree": st.booleans(),
+    "start_ticks": st.none() | st.integers(0),
+    "boot_id": st.none() | _TEXT,
+}
+_NUMBERS = {"pid", "number", "undelivered"}
+_KINDS: tuple[type[ev.Event], ...] = get_args(ev.Event)
+
+
+def _event_of(kind: type[ev.Event]) -> st.SearchStrategy[ev.Event]:
+    names = [field.name for field in fields(kind)]
+    return st.builds(
+        kind, **{name: _FIELDS.get(name, st.integers(0) if name in _NUMBERS else _TEXT) for name in names}
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of([_event_of(kind) for kind in _KINDS]))
+def test_every_event_comes_back_from_the_journal_as_it_was(event: ev.Event) -> None:
+    """Through JSON, with all its values and types."""
+    data = json.loads(json.dumps(ev.encode(event)))
+    assert ev.decode(event.name, data) == event
+
+
+def test_no_two_events_have_the_same_name() -> None:
+    """And each name is `thing.what-happened`."""
+    names = [kind.name for kind in _KINDS]
+    assert len(set(names)) == len(names)
+    assert all(name.count(".") == 1 for name in names)
+
+
+def test_what_is_as_usual_is_not_written() -> None:
+    """Records stay short, and a field can be added without a new format."""
+    event = ev.MailAccepted(Mail("health", "auth", body="x"))
+    assert ev.encode(event) == {"mail": {"id": "health", "to": "auth", "body": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("contract.proposed", {}, "no event 'contract.proposed'"),
+        ("mail.read", {"id": "x", "mailbox": "human", "eyes": 2}, "MailRead has no field 'eyes'"),
+        ("mail.read", {"id": "x"}, "mailbox"),
+        ("mail.accepted", {"mail": "health"}, "an object was expected, not str"),
+        ("run.starting", {"run": "r", "task": "t", "number": 1, "notes": "n"}, "a list was expected, not str"),
+    ],
+)
+def test_a_record_of_a_newer_agentpool_is_refused(name: str, data: dict[str, object], message: str) -> None:
+    """Dropping what it says would lose something."""
+    with pytest.raises(TypeError, match=message):
+        ev.decode(name, data)
+
+
+def test_a_value_of_a_newer_agentpool_is_refused() -> None:
+    """An unknown word of a list of words is named."""
+    with pytest.raises(ValueError, match="weather"):
+        ev.decode("pool.held", {"hold": "weather", "reason": "rain"})
+
+
+def test_three_steps_settle_a_task() -> None:
+    """The others go on with it."""
+    assert {step for step in ev.Step if step.settles} == {ev.Step.DONE, ev.Step.FAILED, ev.Step.CANCELLED}
+
+
+def test_a_run_without_a_failure_ended_well() -> None:
+    """Whatever else is known of it."""
+    assert RunReport(None, "fine").ok
+    assert not RunReport(FailureKind.TIMEOUT, "slow").ok
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    either: int | str
+    several: list[int]
+
+
+def test_a_field_of_two_plain_types_is_kept_as_it_is() -> None:
+    """There is nothing to decode in it."""
+    for value in (_Wide(7, [1]), _Wide("seven", [])):
+        assert from_plain(_Wide, json.loads(json.dumps(to_plain(value)))) == value
