@@ -20,6 +20,7 @@ from agentpool.pool.setting_types import (
     Command,
     Dollars,
     ExpertName,
+    ExpertNames,
     Kind,
     MaybeEndless,
     Mode,
@@ -217,6 +218,16 @@ class PromptTable(Table):
         return self
 
 
+class SharedTable(Table):
+    """`[shared]`: experts that all pools of a user share.
+
+    Args:
+        include: names of directories in `~/.agent-pool/experts/`.
+    """
+
+    include: ExpertNames = ()
+
+
 class RoleTable(Table):
     """`[architect]`, `[researcher]`, `[experts.NAME]`: what differs for one role; None means as everywhere.
 
@@ -261,6 +272,7 @@ class Configuration(Table):
     prompt: PromptTable = PromptTable()
     architect: RoleTable = RoleTable()
     researcher: RoleTable = RoleTable()
+    shared: SharedTable = SharedTable()
     experts: Mapping[ExpertName, RoleTable] = {}
 
     @model_validator(mode="after")

@@ -31,11 +31,12 @@ def check_expert_name(name: str) -> str:
 
 
 def experts_of(layout: Layout, configuration: Configuration) -> frozenset[str]:
-    """The experts of a pool: those that `pool.toml` names, and those whose `identity.md` is there.
+    """The experts of a pool: those that `pool.toml` names, shared ones too, and those whose `identity.md` is there.
 
     A directory whose name no expert can have is none (see `misnamed_experts`).
     """
-    return frozenset(configuration.experts) | {name for name in _with_identity(layout) if _objection(name) is None}
+    named = frozenset(configuration.experts) | frozenset(configuration.shared.include)
+    return named | {name for name in _with_identity(layout) if _objection(name) is None}
 
 
 def misnamed_experts(layout: Layout) -> list[tuple[Path, str]]:

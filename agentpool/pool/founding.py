@@ -66,13 +66,14 @@ def found(project: Path, experts: Sequence[str]) -> Founded:
     return Founded(tuple(created), tuple(kept))
 
 
-def ensure_directories(layout: Layout, experts: Iterable[str]) -> tuple[Path, ...]:
+def ensure_directories(layout: Layout, experts: Iterable[str], shared: Iterable[str] = ()) -> tuple[Path, ...]:
     """Make every directory of a pool that is missing, and keep `run/` private.
 
     Where all are there, it costs one `stat` each.
 
     Args:
         experts: the names of all experts.
+        shared: those of them whose knowledge stands in the user's home directory.
 
     Returns:
         The directories that it made.
@@ -83,7 +84,9 @@ def ensure_directories(layout: Layout, experts: Iterable[str]) -> tuple[Path, ..
     """
     if not layout.root.is_dir():
         raise NoPoolError(f"there is no pool at {layout.root}", tip="make one with: agentpool init --expert NAME")
-    made = [directory for directory in _directories(layout, experts) if _make(directory)]
+    overlays = [layout.shared_state / name for name in shared if not (layout.experts / name).is_dir()]
+    made = [directory for directory in overlays if _make(directory)]
+    made += [directory for directory in _directories(layout, experts) if _make(directory)]
     if layout.run.stat().st_mode & 0o777 != _PRIVATE:
         layout.run.chmod(_PRIVATE)
     return tuple(made)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 Table: TypeAlias = dict[str, object]
 
 #: Tables of the Go program whose settings steer what is done in another way here, or by a person.
-_TABLES_WITHOUT_EFFECT = ("concierge", "curation", "shared")
+_TABLES_WITHOUT_EFFECT = ("concierge", "curation")
 _KEYS_WITHOUT_EFFECT = (
     ("architect", "approval_mode"),
     ("architect", "human_inbox"),

@@ -21,13 +21,27 @@ class Knowledge:
     errors: str
 
 
-def read_knowledge(home: Path) -> Knowledge:
+def read_knowledge(home: Path, shared: Path | None = None) -> Knowledge:
     """Read the knowledge of a role; bytes that are not UTF-8 are shown as replacement characters.
+
+    Args:
+        home: its directory in the pool.
+        shared: where the knowledge of a shared expert stands; what its home in the pool holds is added below it.
 
     Raises:
         OSError: a file is there and cannot be read.
     """
-    return Knowledge(*(_read(home / f"{name}.md") for name in ("identity", "state", "errors")))
+    own = Knowledge(*(_read(home / f"{name}.md") for name in ("identity", "state", "errors")))
+    if shared is None:
+        return own
+    common = read_knowledge(shared)
+    return Knowledge(
+        common.identity or own.identity, _joined(common.state, own.state), _joined(common.errors, own.errors)
+    )
+
+
+def _joined(common: str, own: str) -> str:
+    return f"{common.rstrip()}\n\n# In this project\n\n{own}" if common.strip() and own.strip() else common or own
 
 
 def _read(path: Path) -> str:

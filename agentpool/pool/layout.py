@@ -86,11 +86,20 @@ class Layout:
         """Who holds the pool: pid, start time and the socket's address, as JSON."""
         return self.run / "supervisor.json"
 
+    @property
+    def shared_state(self) -> Path:
+        """The parent directory of this project's overlays for experts that all pools of a user share."""
+        return self.root / "shared-state"
+
     def home(self, role: str) -> Path:
-        """The directory of a role or expert: its knowledge, inbox and logs. `role` must be a checked name."""
+        """The directory of a role or expert: its knowledge, inbox and logs. `role` must be a checked name.
+
+        A shared expert's is its overlay in `shared-state/`, unless the pool has an expert of its own by that name.
+        """
         if role in (ARCHITECT, RESEARCHER, CONCIERGE, HUMAN):
             return self.root / role
-        return self.experts / role
+        own, overlay = self.experts / role, self.shared_state / role
+        return overlay if overlay.is_dir() and not own.is_dir() else own
 
     def inbox(self, role: str) -> Path:
         """The drop directory of a role (for people: where their answers wait)."""
@@ -111,6 +120,11 @@ class Layout:
     def run_directory(self, run_id: str) -> Path:
         """The directory of a run that has not settled."""
         return self.runs / run_id
+
+
+def shared_expert(home: Path, name: str) -> Path:
+    """Where a user keeps the knowledge of an expert that all pools share; `home` is the user's home directory."""
+    return home / POOL_DIRECTORY / "experts" / name
 
 
 def find_pool(start: Path) -> Layout:

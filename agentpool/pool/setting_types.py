@@ -144,6 +144,7 @@ Command = Annotated[tuple[str, ...], BeforeValidator(_read_command)]
 VariableName = Annotated[str, AfterValidator(_check_variable)]
 VariableValue = Annotated[str, AfterValidator(_check_value)]
 ExpertName = Annotated[str, AfterValidator(_check_expert)]
+ExpertNames = Annotated[tuple[ExpertName, ...], Field(strict=False)]
 
 # Strict is right for numbers ("7" is not 7), but an enum has no other spelling in TOML than its text.
 Kind = Annotated[AgentKind, Field(strict=False)]

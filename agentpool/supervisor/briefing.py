@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from agentpool.model.mail import Mail
     from agentpool.model.task import Task
-    from agentpool.pool.configuration import Configuration
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.ledger import Ledger
+    from agentpool.supervisor.settings import Settings
 
 
 #: An identity that does not name it was not written for this pool, so its agent must be told how to send mail.
 _OUTBOX = "AGENTPOOL_OUTBOX"
 
 
-def brief(task: Task, mail: Mail, ledger: Ledger, layout: Layout, configuration: Configuration) -> Prompt:
+def brief(task: Task, mail: Mail, ledger: Ledger, layout: Layout, settings: Settings) -> Prompt:
     """The prompt of the run that a task is in.
 
     Raises:
@@ -33,11 +33,11 @@ def brief(task: Task, mail: Mail, ledger: Ledger, layout: Layout, configuration:
         JournalError: a text cannot be read back.
     """
     home = layout.home(task.to)
-    known = read_knowledge(home)
+    known = read_knowledge(home, settings.shared_home(task.to))
     identity = known.identity or starters.identity(layout, task.to)
     if _OUTBOX not in identity:
         identity = f"{identity}\n{starters.protocol(layout, task.to)}"
-    budget = configuration.prompt
+    budget = settings.configuration.prompt
     return compose(
         Section("identity", "", identity, budget.identity, str(home / "identity.md")),
         Section("errors", "Errors you made before", known.errors, budget.errors, str(home / "errors.md")),

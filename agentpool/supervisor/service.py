@@ -51,7 +51,7 @@ def serve(layout: Layout, *, home: Path) -> None:
     """
     with PoolLock.acquire(layout.root, holder=layout.supervisor) as lock:
         settings = Settings(layout, home)
-        ensure_directories(layout, settings.experts)
+        ensure_directories(layout, settings.experts, settings.configuration.shared.include)
         _refuse_lost_journal(layout)
         become_subreaper()
         asyncio.run(_Service(layout, settings, lock).run())

@@ -10,6 +10,7 @@ from agentpool.model.errors import ConfigurationError
 from agentpool.model.policies import RetryPolicy
 from agentpool.pool.configuration_file import fingerprint, load
 from agentpool.pool.experts import experts_of
+from agentpool.pool.layout import shared_expert
 from agentpool.pool.setting_types import AgentKind
 from agentpool.runs.claude import Claude
 from agentpool.runs.simulated import Simulated
@@ -45,6 +46,7 @@ class Settings:
         loaded = load(layout, home)
         self.warnings: tuple[str, ...] = loaded.warnings
         self._use(loaded.configuration)
+        self.warnings += self._without_knowledge()
         self.refresh_experts()
 
     def reload(self) -> bool:
@@ -65,6 +67,7 @@ class Settings:
         if loaded.configuration == self.configuration:
             return False
         self._use(loaded.configuration)
+        self.warnings += self._without_knowledge()
         return True
 
     def refresh_experts(self) -> bool:
@@ -75,6 +78,12 @@ class Settings:
         self.experts: frozenset[str] = experts
         self.mailboxes = known_mailboxes(experts)
         return True
+
+    def shared_home(self, name: str) -> Path | None:
+        """Where the knowledge of a shared expert stands; None for an expert of the pool's own."""
+        if name not in self.configuration.shared.include or (self._layout.experts / name).is_dir():
+            return None
+        return shared_expert(self._home, name)
 
     @property
     def limits(self) -> AcceptanceLimits:
@@ -91,6 +100,14 @@ class Settings:
             first_delay=runs.retry_first,
             most_delay=runs.retry_most,
             transient_horizon=runs.transient_horizon,
+        )
+
+    def _without_knowledge(self) -> tuple[str, ...]:
+        shared = [(name, self.shared_home(name)) for name in self.configuration.shared.include]
+        return tuple(
+            f"[shared] includes {name}, but {home / 'identity.md'} is not there"
+            for name, home in shared
+            if home is not None and not (home / "identity.md").is_file()
         )
 
     def _use(self, configuration: Configuration) -> None:

@@ -263,7 +263,7 @@ class Supervisor:
         changed = self.settings.reload()
         if self.settings.refresh_experts() or changed:
             log.info("the configuration changed", extra={"action": "configuration.changed"})
-        ensure_directories(self._layout, self.settings.experts)
+        ensure_directories(self._layout, self.settings.experts, self.settings.configuration.shared.include)
         self.intake.watch_directories()
         await self._commit([*self._holds_to_release(now, changed=changed), *self._notices(now)])
 
@@ -365,7 +365,7 @@ class Supervisor:
             mail = self.ledger.mail(task.id)
             if mail is None:
                 raise JournalError(f"the text of {task.id} is not in the journal", tip="agentpool doctor")
-            prompt = brief(task, mail, self.ledger, self._layout, self.settings.configuration)
+            prompt = brief(task, mail, self.ledger, self._layout, self.settings)
             process = self.runner.start(task, prompt)
         except (AgentpoolError, OSError) as error:
             log.error("run %s cannot start: %s", run, error, extra={"action": "run.refused"})  # noqa: TRY400 - as above

@@ -59,6 +59,7 @@ class PoolVerbs:
             "pid": os.getpid(),
             "pool": str(self._layout.root),
             "version": agentpool.__version__,
+            "seq": board.seq,
             "state": state,
             "since": iso(supervisor.since),
             "holds": [

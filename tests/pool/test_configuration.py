@@ -308,11 +308,11 @@ def test_a_pool_of_the_go_program_starts_unchanged(files: Files) -> None:
     assert configuration.settings_for("researcher").model == "sonnet"
     assert configuration.settings_for("auth").allowed_tools == ("Read",)
     assert configuration.settings_for("other").allowed_tools == ("Read", "Bash")
+    assert configuration.shared.include == ("go-expert",)
     said = [warning.removeprefix(f"{files.layout.configuration}: ") for warning in loaded.warnings]
     assert said == [
         "[concierge] is a table of the Go agent-pool and has no effect",
         "[curation] is a table of the Go agent-pool and has no effect",
-        "[shared] is a table of the Go agent-pool and has no effect",
         "architect.approval_mode is a key of the Go agent-pool and has no effect",
         "architect.human_inbox is a key of the Go agent-pool and has no effect",
         "defaults.log_retention_per_expert is a key of the Go agent-pool and has no effect",
