@@ -56,6 +56,7 @@ def settle_run(
     Raises:
         OSError: the outbox cannot be read.
     """
+    report = _without_own_rules(report, settings.configuration.settings_for(task.to).allowed_tools)
     outbox = _read_outbox(task, directory / "outbox", board, settings, now)
     everything = (*outbox.mails, outbox.response) if outbox.response else outbox.mails
     verdict = after_run(
@@ -94,6 +95,13 @@ def settle_due(
 
 _STATUS = {ev.Step.DONE: Status.DONE, ev.Step.FAILED: Status.FAILED, ev.Step.CANCELLED: Status.FAILED}
 _WITHOUT_RUN = {ev.Step.FAILED: "This task failed without a run", ev.Step.CANCELLED: "This task was cancelled"}
+
+
+def _without_own_rules(report: RunReport, allowed_tools: Collection[str]) -> RunReport:
+    """Without the refusals of tools that are allowed as a whole: a rule that denies stopped them, and no entry of
+    `allowed_tools` would let them pass.
+    """
+    return replace(report, denials=tuple(each for each in report.denials if each.tool not in allowed_tools))
 
 
 def _answer(task: Task, verdict: Verdict, text: str, own: Mail | None, mailboxes: Collection[str], now: float) -> Mail:

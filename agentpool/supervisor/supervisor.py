@@ -13,26 +13,23 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from agentpool.model import events as ev
-from agentpool.model.board import HoldState
 from agentpool.model.errors import AgentpoolError, JournalError
-from agentpool.model.mail import Mail, MailType, iso
-from agentpool.model.names import HUMAN, SUPERVISOR
-from agentpool.model.run import EndedBy, FailureKind
+from agentpool.model.run import FailureKind
 from agentpool.model.spending import next_day
-from agentpool.pool import taskboard
-from agentpool.pool.founding import ensure_directories
 from agentpool.supervisor.admission import Admission, Wait
-from agentpool.supervisor.briefing import brief
+from agentpool.supervisor.disk import DiskHold
 from agentpool.supervisor.intake import Intake
+from agentpool.supervisor.launch import Launch
 from agentpool.supervisor.runner import LivingRun, Runner
 from agentpool.supervisor.settling import settle_due, settle_run
+from agentpool.supervisor.upkeep import Upkeep
 from agentpool.supervisor.views import Views
 from agentpool.supervisor.watch import Hints, start_watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentpool.model.task import Task
+    from agentpool.model.board import HoldState
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.ledger import Ledger
     from agentpool.supervisor.settings import Settings
@@ -42,14 +39,10 @@ log = logging.getLogger(__name__)
 #: A decision that somebody asked for: made inside the loop, since only there the board stands still.
 Request: TypeAlias = Callable[[], Awaitable[None]]
 
-#: Seconds between two tries to write to a disk that refused.
-_DISK_PAUSE = 2.0
 #: Seconds for which the pool is held when nothing says for how long.
 _HOLD_SECONDS = {ev.Hold.LIMIT: 300.0, ev.Hold.AUTH: 600.0, ev.Hold.AGENT: 60.0}
-#: A placeholder older than this is told to a person, in seconds.
-_PLACEHOLDER_SECONDS = 86_400.0
-#: Seconds between two writings of `taskboard.json`, at least.
-_TASKBOARD_SECONDS = 2.0
+#: Seconds after which a drop that was too young is looked at again.
+_YOUNG_SECONDS = 0.25
 
 
 class Supervisor:
@@ -59,9 +52,8 @@ class Supervisor:
         clock: seconds since the epoch.
 
     Attributes:
-        living: the runs that have not settled.
-        warnings: what a person should know beside the board.
-        closed: set once nothing is started any more.
+        settings, ledger, board, views, intake, admission, runner: its parts; others only read from them.
+        since: when it began, seconds since the epoch.
     """
 
     def __init__(
@@ -74,12 +66,7 @@ class Supervisor:
         self._requests: deque[Request] = deque()
         self._hints = Hints(self._wake_from_thread)
         self._watch = start_watch(self._hints)
-        self._disk: str | None = None
-        self._disk_since = 0.0
-        self._next_sweep = 0.0
-        self._next_disk_try = 0.0
-        self._taskboard_due = 0.0
-        self._taskboard_seq = -1
+        self._disk = DiskHold()
         self._progress_listeners: list[Callable[[LivingRun], None]] = []
         self._leaving = False
         self.settings = settings
@@ -89,6 +76,8 @@ class Supervisor:
         self.intake = Intake(layout, settings, self.board, self._watch, self._hints)
         self.admission = Admission(settings, self.board)
         self.runner = Runner(layout, settings, ended=self._woken.set, progress=self._on_progress)
+        self._launch = Launch(layout, settings, ledger, self.runner)
+        self._upkeep = Upkeep(layout, settings, ledger, self.intake, self.admission)
         self.since = clock()
 
     # -- what others may ask ----------------------------------------------------------------------------------------
@@ -130,15 +119,12 @@ class Supervisor:
         found = [*self.settings.warnings, *self.ledger.notes]
         found += [f"{path}: {problem}" for path, problem in self.intake.problems.items()]
         found += [living.stuck for living in self.runner.living.values() if living.stuck is not None]
-        if self._disk is not None:
-            found.append(f"nothing can be written: {self._disk}")
         return found
 
     def holds(self) -> dict[ev.Hold, HoldState]:
         """Why nothing is started, in the journal or because it cannot be written."""
-        if self._disk is None:
-            return self.board.holds
-        return {**self.board.holds, ev.Hold.DISK: HoldState(self._disk, self._disk_since)}
+        held = self._disk.state
+        return self.board.holds if held is None else {**self.board.holds, ev.Hold.DISK: held}
 
     def wake(self) -> None:
         """Have the loop look around now."""
@@ -163,17 +149,17 @@ class Supervisor:
         """
         holds = [hold for hold in (ev.Hold.AUTH, ev.Hold.AGENT, ev.Hold.DISK) if hold in self.board.holds]
         await self._commit([ev.PoolStarted(version, pid), *(ev.PoolReleased(hold) for hold in holds)])
-        await self._adopt()
+        await self._commit(self._launch.adopt())
 
     async def end(self, how: str) -> None:
         """Give the pool up, with everything written that makes the next start short."""
         try:
             await self._commit([ev.PoolStopped(how)])
-            self.write_taskboard()
+            self._upkeep.write_taskboard(self._clock())
             if not self.views.is_behind:
-                await self.write_snapshot()
+                await self._upkeep.write_snapshot(self._clock())
         except (JournalError, OSError) as error:
-            self._hold_for_disk(error)
+            self._disk.begin(error, self._clock())
 
     async def run(self) -> None:
         """Serve the pool until `leave`, or until nothing lives after `close_admission`.
@@ -205,32 +191,27 @@ class Supervisor:
     async def _turn(self) -> None:
         now = self._clock()
         try:
-            if self._disk is not None and not await self._try_disk(now):
+            if self._disk.state is not None and not await self._try_disk(now):
                 return
-            sweep = now >= self._next_sweep
+            sweep = now >= self._upkeep.next_sweep
             if sweep:
-                await self._sweep(now)
+                await self._commit(await self._upkeep.sweep(now))
             await self._take_requests()
             await self._take_drops(everything=sweep)
             await self._settle_runs()
             await self._settle_due()
             await self._start_runs()
-            await self._tidy()
+            await self._upkeep.tidy(self._clock(), shown=not self.views.is_behind)
         except (JournalError, OSError) as error:
-            self._hold_for_disk(error)
+            self._disk.begin(error, self._clock())
 
     def _next_moment(self) -> float:
         now = self._clock()
-        if self._disk is not None:
-            return self._next_disk_try
-        moments = [self._next_sweep]
-        if self.intake.again:
-            moments.append(now + 0.25)
-        if self._taskboard_seq != self.board.seq:
-            moments.append(self._taskboard_due)
-        later = self.board.ready.due(now)
-        moments += [moment for moment in (later, self.board.next_expiry()) if moment is not None]
-        return min(moments)
+        if self._disk.state is not None:
+            return self._disk.next_try
+        again = now + _YOUNG_SECONDS if self.intake.again else None
+        moments = (again, self._upkeep.next_moment(), self.board.ready.due(now), self.board.next_expiry())
+        return min([self._upkeep.next_sweep, *(moment for moment in moments if moment is not None)])
 
     async def _commit(self, happened: Sequence[ev.Event]) -> list[ev.Entry]:
         entries = await self.ledger.commit(happened, self._clock())
@@ -245,53 +226,10 @@ class Supervisor:
         try:
             self.views.catch_up()
         except OSError as error:
-            self._hold_for_disk(error)
-
-    def _hold_for_disk(self, error: Exception) -> None:
-        if self._disk is None:
-            self._disk_since = self._clock()
-        self._disk = str(error)
-        self._next_disk_try = self._clock() + _DISK_PAUSE
-        log.error("the pool is held: %s", error, extra={"action": "pool.held"})
+            self._disk.begin(error, self._clock())
 
     def _wake_from_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._woken.set)
-
-    async def _sweep(self, now: float) -> None:
-        self._next_sweep = now + self.settings.configuration.pool.sweep
-        await self.ledger.restore_deleted()
-        changed = self.settings.reload()
-        if self.settings.refresh_experts() or changed:
-            log.info("the configuration changed", extra={"action": "configuration.changed"})
-        ensure_directories(self._layout, self.settings.experts, self.settings.configuration.shared.include)
-        self.intake.watch_directories()
-        await self._commit([*self._holds_to_release(now, changed=changed), *self._notices(now)])
-
-    def _holds_to_release(self, now: float, *, changed: bool) -> list[ev.Event]:
-        released: list[ev.Event] = []
-        for hold, state in self.board.holds.items():
-            over = state.until is not None and state.until <= now
-            if hold is ev.Hold.BUDGET:
-                over = over or not self.admission.budget_is_spent(now)
-            elif hold in (ev.Hold.AGENT, ev.Hold.AUTH):
-                over = over or changed
-            if over:
-                released.append(ev.PoolReleased(hold))
-        return released
-
-    def _notices(self, now: float) -> list[ev.Event]:
-        """What a person must be told: ids that tasks wait for and that do not come."""
-        notices: list[ev.Event] = []
-        for awaited, since in self.board.graph.placeholders.items():
-            key = f"placeholder:{awaited}"
-            if now - since < _PLACEHOLDER_SECONDS or key in self.board.told:
-                continue
-            waiting = ", ".join(self.board.graph.dependants(awaited))
-            body = (
-                f"{waiting} waits for {awaited}, which has not arrived for a day.\n\nSend it, or: agentpool cancel ID"
-            )
-            notices.append(ev.NoticeSent(key, _notice(f"missing-{awaited}", body, now)))
-        return notices
 
     async def _take_requests(self) -> None:
         while self._requests:
@@ -346,68 +284,13 @@ class Supervisor:
         now = self._clock()
         spawned: list[ev.Event] = []
         while (ready := self.admission.next(now)) is not None:
-            number = ready.starts + 1
-            notes = tuple(self.board.notes.get(ready.to, ()))
-            usd = self.settings.configuration.settings_for(ready.to).run_usd
-            starting = ev.RunStarting(f"{ready.id}.{number}", ready.id, number, ready.purpose, notes, usd)
-            await self._commit([starting])
-            spawned += self._spawn(ready)
+            await self._commit([self._launch.announce(ready)])
+            spawned += self._launch.spawn(ready)
         await self._commit(spawned)
         if self.admission.budget_is_spent(now) and ev.Hold.BUDGET not in self.board.holds and self.board.tasks:
             spent = self.board.spending.on(now)
             reason = f"${spent:.2f} of today's ${self.settings.configuration.budget.day_usd:.2f} are spent"
             await self._commit([ev.PoolHeld(ev.Hold.BUDGET, reason, next_day(now))])
-
-    def _spawn(self, task: Task) -> list[ev.Event]:
-        """Start the process of the run that a task is in; one that cannot start is settled in the next turn."""
-        run = task.run or ""
-        try:
-            mail = self.ledger.mail(task.id)
-            if mail is None:
-                raise JournalError(f"the text of {task.id} is not in the journal", tip="agentpool doctor")
-            prompt = brief(task, mail, self.ledger, self._layout, self.settings)
-            process = self.runner.start(task, prompt)
-        except (AgentpoolError, OSError) as error:
-            log.error("run %s cannot start: %s", run, error, extra={"action": "run.refused"})  # noqa: TRY400 - as above
-            ended_by = EndedBy.VANISHED if isinstance(error, JournalError) else EndedBy.NEVER_STARTED
-            self.runner.give_up(task, str(error), ended_by)
-            return []
-        identity = process.identity
-        if identity is None:
-            return []
-        sizes = tuple(ev.SectionSize(name, size.bytes, size.cut_bytes) for name, size in prompt.sizes.items())
-        return [ev.RunStarted(run, task.id, identity.pid, identity.started, identity.boot, sizes)]
-
-    async def _adopt(self) -> None:
-        """Go on with the runs of an earlier supervisor; those that never began are started."""
-        happened: list[ev.Event] = []
-        for task in self.board.running():
-            living = self.runner.adopt(task)
-            if living is None:
-                happened += self._spawn(task)
-            elif living.process is not None:
-                pid = living.process.identity.pid if living.process.identity is not None else None
-                happened.append(ev.RunAdopted(living.run, task.id, pid))
-        await self._commit(happened)
-
-    async def _tidy(self) -> None:
-        """What may be late: the snapshot and the readable view of the board."""
-        now = self._clock()
-        if self.ledger.snapshot_is_due() and not self.views.is_behind:
-            await self.write_snapshot()
-        if self._taskboard_seq != self.board.seq and now >= self._taskboard_due:
-            self.write_taskboard()
-
-    async def write_snapshot(self) -> None:
-        """Make the next start short."""
-        await self.ledger.write_snapshot(self._clock() - self.settings.configuration.pool.retention)
-
-    def write_taskboard(self) -> None:
-        """Rewrite `taskboard.json`; the next writing waits in proportion to what this one cost."""
-        began = time.monotonic()
-        self._taskboard_seq = self.board.seq
-        taskboard.write(self._layout.taskboard, self.board)
-        self._taskboard_due = self._clock() + max(_TASKBOARD_SECONDS, 50 * (time.monotonic() - began))
 
     async def _try_disk(self, now: float) -> bool:
         """Whether the disk that refused takes writes again; the hold then stands in the journal, with its end.
@@ -418,19 +301,15 @@ class Supervisor:
             JournalError: it still refuses.
             OSError: as above.
         """
-        if now < self._next_disk_try:
+        held = self._disk.state
+        if held is None or now < self._disk.next_try:
             await self._take_requests()
-            return False
+            return held is None
         self.views.catch_up()
-        held = ev.PoolHeld(ev.Hold.DISK, self._disk or "")
-        await self.ledger.commit([held, ev.PoolReleased(ev.Hold.DISK)], now)
-        self._disk = None
+        await self.ledger.commit([ev.PoolHeld(ev.Hold.DISK, held.reason), ev.PoolReleased(ev.Hold.DISK)], now)
+        self._disk.end()
         return True
 
     def _on_progress(self, living: LivingRun) -> None:
         for listener in tuple(self._progress_listeners):
             listener(living)
-
-
-def _notice(notice_id: str, body: str, now: float) -> Mail:
-    return Mail(notice_id, HUMAN, MailType.NOTIFY, SUPERVISOR, timestamp=iso(now), body=body)

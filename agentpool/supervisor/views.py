@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from agentpool.model import events as ev
 from agentpool.model.mail import Mail, header_of, iso
 from agentpool.model.names import PEOPLE, response_id
-from agentpool.model.plain import to_plain
 from agentpool.pool import atomic, dropbox, logbook
 from agentpool.pool.mailfile import render
 from agentpool.runs.process_table import boot_id
+from agentpool.supervisor.run_record import run_record
 
 if TYPE_CHECKING:
     from agentpool.model.board import Board
@@ -111,7 +111,7 @@ class Views:
                 for note in entry.event.notes:
                     self._move(self._layout.mail_file(note), self._archive_file(note, entry.at))
             case ev.RunSettled():
-                self._show_run(entry.event, board)
+                self._show_run(entry.event, entry.at, board)
                 for mail in entry.event.outbox:
                     self._show_accepted(mail, entry.at, None, board, redo=redo)
                 if entry.event.step.settles:
@@ -171,7 +171,7 @@ class Views:
         atomic.write(reason_file, render({k: v for k, v in header.items() if v}, text), durable=False)
         drop.rename(self._layout.deadletter / name)
 
-    def _show_run(self, event: ev.RunSettled, board: Board) -> None:
+    def _show_run(self, event: ev.RunSettled, at: float, board: Board) -> None:
         """The run's directory becomes its log, with a record of what it came to."""
         task = board.find(event.task)
         directory = self._layout.run_directory(event.run)
@@ -180,10 +180,7 @@ class Views:
         number = event.run.rpartition(".")[2]
         target = self._layout.logs(task.to) / task.id / number
         target.parent.mkdir(parents=True, exist_ok=True)
-        record = {key: value for key, value in to_plain(event).items() if key not in ("outbox", "response")}
-        record |= {"sent": [mail.id for mail in event.outbox], "attempt": task.attempt, "started": task.started}
-        if task.process is not None:
-            record["sizes"] = [to_plain(size) for size in task.process.sizes]
+        record = run_record(event, task, at)
         (directory / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         (directory / "alive").unlink(missing_ok=True)
         if target.exists():

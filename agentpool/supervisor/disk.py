@@ -1,0 +1,36 @@
+"""A disk that refuses: the pool is held until it takes writes again, and nothing that was decided is lost."""
+
+from __future__ import annotations
+
+import logging
+
+from agentpool.model.board import HoldState
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two tries.
+_PAUSE = 2.0
+
+
+class DiskHold:
+    """Whether the disk refuses, why, and when it is tried again. All times in seconds since the epoch.
+
+    Attributes:
+        state: None while the disk takes what is written.
+        next_try: when it is tried again.
+    """
+
+    def __init__(self) -> None:
+        self.state: HoldState | None = None
+        self.next_try = 0.0
+
+    def begin(self, error: Exception, now: float) -> None:
+        """It refused."""
+        log.error("the pool is held: %s", error, extra={"action": "pool.held"})
+        self.state = HoldState(str(error), self.state.since if self.state is not None else now)
+        self.next_try = now + _PAUSE
+
+    def end(self) -> None:
+        """It takes writes again."""
+        log.info("the disk takes writes again", extra={"action": "pool.released"})
+        self.state = None
