@@ -43,7 +43,7 @@ def _pool_rate(agent: Path) -> float:
         began = time.perf_counter()
         for number in range(MAILS):
             (staged / f"m{number}.md").rename(pool.inbox(f"e{number % EXPERTS}") / f"m{number}.md")
-        until(lambda: len(os.listdir(answers)) >= MAILS)
+        until(lambda: sum(1 for _ in answers.iterdir()) >= MAILS)
         return MAILS / (time.perf_counter() - began)
 
 

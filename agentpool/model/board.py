@@ -167,7 +167,9 @@ class Board:
                 self.holds[event.hold] = HoldState(event.reason, at, event.until)
             case ev.PoolReleased():
                 self.holds.pop(event.hold, None)
-            case ev.PoolStarted() | ev.PoolStopped() | ev.MailRead() | ev.RunAdopted():
+            case (
+                ev.PoolStarted() | ev.PoolStopped() | ev.MailRead() | ev.RunAdopted()
+            ):  # pragma: no branch - there is no other
                 pass
         self.seq = entry.seq
 
@@ -281,12 +283,12 @@ class Board:
             self._accept(mail, entry.at, entry.seq, place=place)
         if event.step.settles:
             self._settle(task, event.step, event.failure, event.reason, entry.at)
-            if event.response is not None:
-                self._deliver(event.response)
         elif event.step is ev.Step.DELEGATE:
             self._delegate(task, event.outbox)
         else:
             self._try_again(task, event, entry.at)
+        if event.response is not None:
+            self._deliver(event.response)
         if task.cancel_requested and not task.state.is_settled:
             self.due.setdefault(task.id, Due(ev.Step.CANCELLED, reason="cancelled"))
 
@@ -397,8 +399,9 @@ class Board:
             self._pass_on(task, f"it waits for {mail.id}, which is no task but a {mail.type}", mail.id)
 
     def _deliver(self, response: Mail) -> None:
-        """An open parent reads it as an input; every other sender without a person gets it with its next run."""
-        if response.parent not in self.tasks and response.to not in PEOPLE:
+        """A parent reads it as an input of its next run; who has none, or is in its last, gets it as a note."""
+        parent = self.tasks.get(response.parent or "")
+        if (parent is None or parent.state is TaskState.RUNNING) and response.to not in PEOPLE:
             self.notes.setdefault(response.to, []).append(response.id)
 
     def _reopen(self, mail: Mail, at: float, seq: int) -> None:

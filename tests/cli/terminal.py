@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import termios
 import time
@@ -22,13 +23,12 @@ _SIZE = struct.pack("HHHH", 40, 80, 0, 0)
 
 
 def in_terminal(
-    command: Command, *arguments: str, until: Callable[[str], bool] | None = None, keys: bytes = b"", **variables: str
+    command: Command, *arguments: str, react: Callable[[str], bytes] = lambda _: b"", **variables: str
 ) -> tuple[int, str]:
     """Runs the command in a terminal; returns its exit code and all that it drew.
 
     Args:
-        until: once it holds for what was drawn so far, `keys` are typed.
-        keys: what is typed.
+        react: gets all that was drawn so far, and returns what is typed.
     """
     argv = command.argv(*arguments)
     environment = command.environment | {"TERM": "xterm-256color"} | variables
@@ -43,15 +43,15 @@ def in_terminal(
     while time.monotonic() < end:
         ready, _, _ = select.select([terminal], [], [], 0.05)
         try:
-            part = os.read(terminal, 65536) if ready else None
+            drawn += os.read(terminal, 65536) if ready else b""
         except OSError:
+            # Linux's way to say that the last process has closed its side.
             break
-        if part == b"":
-            break
-        drawn += part or b""
-        if until is not None and until(drawn.decode(errors="replace")):
-            until = None
+        keys = react(drawn.decode(errors="replace"))
+        if keys:
             os.write(terminal, keys)
+    else:
+        os.kill(pid, signal.SIGKILL)
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), drawn.decode(errors="replace")

@@ -207,16 +207,19 @@ def test_watch_needs_a_supervisor_at_its_beginning(layout: Layout, command: Comm
 def test_watch_in_a_terminal_draws_and_redraws(served: ServedPool, command: Command) -> None:
     """In a terminal there is a picture that changes with the events, and Ctrl-C ends it with 130."""
     served.verbs.state |= {"runs": [RUN], "waiting": [WAITS]}
-    told: list[bool] = []
+    done: list[str] = []
 
-    def is_drawn(drawn: str) -> bool:
-        if "Read session_store.py" in drawn and served.verbs.listeners and not told:
-            told.append(True)
+    def react(drawn: str) -> bytes:
+        if "Read session_store.py" in drawn and served.verbs.listeners and not done:
+            done.append("told")
             served.verbs.state["runs"] = []
             served.tell(settled_event(1))
-        return "Works" in drawn
+        if "Works" in drawn and done == ["told"]:
+            done.append("typed")
+            return b"\x03"
+        return b""
 
-    code, drawn = in_terminal(command, "watch", until=is_drawn, keys=b"\x03")
+    code, drawn = in_terminal(command, "watch", react=react)
     assert code == 130
     assert "Nothing runs." in drawn
     assert "Traceback" not in drawn

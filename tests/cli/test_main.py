@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,10 +11,12 @@ import pytest
 
 from agentpool import __version__
 from agentpool.cli.commands import COMMANDS, load
+from tests.gateway.fake_verbs import task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agentpool.pool.layout import Layout
     from tests.cli.conftest import Command
     from tests.gateway.fake_verbs import ServedPool
 
@@ -94,13 +97,24 @@ def test_version(command: Command) -> None:
 
 def test_the_shell_is_given_completions(command: Command) -> None:
     """A shell that asks for completions gets the names of commands and options."""
-    asked = command(
-        _AGENTPOOL_COMPLETE="complete_bash",
-        COMP_WORDS="agentpool st",
-        COMP_CWORD="1",
-        _TYPER_COMPLETE_ARGS="agentpool st",
-    )
-    assert asked.stdout.split() == ["start", "stop", "status"]
+    assert complete(command, "agentpool st") == ["start", "stop", "status"]
+    assert "--priority" in complete(command, "agentpool send --p")
+
+
+def complete(command: Command, words: str) -> list[str]:
+    """What a shell offers after these words and Tab."""
+    count = str(words.count(" "))
+    return command(_AGENTPOOL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=count).stdout.split()
+
+
+def test_ids_and_names_are_completed(layout: Layout, command: Command) -> None:
+    """Task ids come from the board and addressees from the experts, without a supervisor."""
+    layout.taskboard.write_text(json.dumps({"tasks": [task("health"), task("help"), task("old", state="done")]}))
+    (layout.home("auth")).mkdir(parents=True)
+    (layout.home("auth") / "identity.md").touch()
+    assert complete(command, "agentpool show hel") == ["help"]
+    assert complete(command, "agentpool wait health he") == ["help", "health"]
+    assert complete(command, "agentpool ask a") == ["auth", "architect"]
 
 
 def test_light_commands_import_nothing_heavy(served: ServedPool, command: Command) -> None:

@@ -8,7 +8,9 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from tests.gateway.fake_verbs import DEADLINE, FakeVerbs, ServedPool, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from agentpool.gateway.verbs import Json
 
@@ -299,11 +300,18 @@ def test_a_short_path_lies_in_the_pool(layout: Layout) -> None:
     assert stat.S_IMODE(layout.run.stat().st_mode) == 0o700
 
 
-def test_a_long_path_moves_the_socket_to_a_private_directory(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's, which pytest's own may not."""
+    with tempfile.TemporaryDirectory(prefix="ap-") as directory:
+        yield Path(directory)
+
+
+def test_a_long_path_moves_the_socket_to_a_private_directory(short_path: Path) -> None:
     """Where the path is too long, the socket lies in the user's runtime directory, or in a temporary one."""
-    layout = Layout(tmp_path / ("deep" * 30) / ".agent-pool")
-    other = Layout(tmp_path / ("deep" * 31) / ".agent-pool")
-    runtime, temporary = tmp_path / "x", tmp_path / "t"
+    layout = Layout(short_path / ("deep" * 30) / ".agent-pool")
+    other = Layout(short_path / ("deep" * 31) / ".agent-pool")
+    runtime, temporary = short_path / "x", short_path / "t"
     runtime.mkdir()
     temporary.mkdir()
     inside = socket_path(layout, {"XDG_RUNTIME_DIR": str(runtime)})
@@ -315,10 +323,10 @@ def test_a_long_path_moves_the_socket_to_a_private_directory(tmp_path: Path) -> 
     assert socket_path(layout, {"XDG_RUNTIME_DIR": str(runtime / "gone")}, temporary=temporary) == without
 
 
-def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+def test_a_directory_of_somebody_else_is_not_used(short_path: Path) -> None:
     """A symlink in place of the private directory is refused, and an open mode of one's own is closed."""
-    layout = Layout(tmp_path / ("deep" * 30) / ".agent-pool")
-    temporary = tmp_path / "t"
+    layout = Layout(short_path / ("deep" * 30) / ".agent-pool")
+    temporary = short_path / "t"
     temporary.mkdir()
     private = temporary / f"agentpool-{os.getuid()}"
     private.mkdir()
@@ -326,6 +334,6 @@ def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     socket_path(layout, {}, temporary=temporary)
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     private.rmdir()
-    private.symlink_to(tmp_path)
+    private.symlink_to(short_path)
     with pytest.raises(AgentpoolError, match="not a directory of yours"):
         socket_path(layout, {}, temporary=temporary)

@@ -164,11 +164,12 @@ def test_a_refusals_answer_takes_its_id(history: History) -> None:
 def test_a_person_is_told_once(history: History) -> None:
     """The key of a notice is remembered; its mail's id is taken, unless a task has it."""
     history.send("missing-a")
+    history.send("api", "missing-a")
     for key in ("a", "b"):
         history.apply(ev.NoticeSent(key, Mail(f"missing-{key}", "human", MailType.NOTIFY, body="it does not come")))
     assert history.board.told == {"a", "b"}
     assert history.board.knows("missing-b")
-    assert history.first() == "missing-a"
+    assert history.order() == ["missing-a", "api"]
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
@@ -480,7 +481,7 @@ def test_only_the_last_settled_tasks_are_kept_in_full(history: History) -> None:
 
 
 def test_what_is_old_is_forgotten(history: History) -> None:
-    """Settled tasks and other mail of before a moment go, with their fingerprints; open tasks and waiting notes stay."""
+    """Settled tasks and other mail from before a moment go, with their fingerprints; what is open or waits stays."""
     history.send("old")
     history.run("old")
     history.send("open")

@@ -116,6 +116,20 @@ def test_what_has_no_run_is_cancelled_at_once(history: History) -> None:
     assert history.states("blocked", "ready", "plan", "part") == ["cancelled"] * 3 + ["ready"]
 
 
+def test_what_is_to_be_cancelled_does_not_move_any_more(history: History) -> None:
+    """What it waited for comes too late."""
+    history.send("gate", to="billing")
+    history.send("api", "gate")
+    history.send("plan", to="architect")
+    history.delegate("plan", "part")
+    history.cancel("api")
+    history.cancel("plan")
+    history.run("gate")
+    history.run("part")
+    assert history.states("api", "plan") == ["blocked", "delegated"]
+    assert history.first() is None
+
+
 def test_a_running_task_is_cancelled_when_its_run_has_ended(history: History) -> None:
     """The request is kept; who ends the run settles the task by it."""
     history.send("health")
@@ -162,6 +176,17 @@ def test_a_tree_is_found_also_below_a_task_that_is_over(history: History) -> Non
     assert history.states("plan", "a1") == ["ready", "ready"]
     history.cancel("plan", tree=True)
     assert sorted(history.settle_due()) == ["a1", "plan"]
+
+
+def test_a_child_whose_id_was_used_before_is_named_once(history: History) -> None:
+    """A forgotten id is free again, also for the same parent."""
+    history.send("plan")
+    history.delegate("plan", "a")
+    history.run("a")
+    history.board.forget_settled(history.now)
+    history.delegate("plan", "a")
+    assert history.task("plan").children == ["a", "a"]
+    assert list(history.board.descendants("plan")) == ["a"]
 
 
 def test_a_cancel_by_mail_means_one_task(history: History) -> None:
@@ -234,6 +259,19 @@ def test_a_settled_parent_is_told_and_not_woken(history: History) -> None:
     history.run("a")
     assert history.state("plan") == "done"
     assert history.board.notes == {"auth": ["a.response-2"]}
+
+
+def test_a_parent_that_runs_already_is_told_by_a_note(history: History) -> None:
+    """Its continuation began before the second answer, which is not lost on it."""
+    history.send("plan")
+    history.delegate("plan", "a")
+    history.run("a", ev.Step.FAILED)
+    history.retry("a")
+    history.start("plan")
+    history.run("a")
+    assert history.board.notes == {"auth": ["a.response-2"]}
+    history.end("plan")
+    assert not history.board.tasks
 
 
 def test_a_retried_parent_waits_for_an_old_child_that_is_retried(history: History) -> None:

