@@ -109,7 +109,7 @@ def _start(directory: Path, *, snapshot: bool) -> float:
     seconds = time.perf_counter() - began
     assert len(ledger.board.tasks) == LARGE
     if snapshot:
-        asyncio.run(ledger.write_snapshot(0.0))
+        asyncio.run(ledger.write_snapshot(1.0, 0.0))
     ledger.close()
     gc.unfreeze()
     return seconds

@@ -120,13 +120,20 @@ class Board:
         return sorted(tasks, key=lambda task: (task.started or 0.0, task.order, task.place))
 
     def expired(self, now: float) -> list[Task]:
-        """Open tasks that were never started and whose time is over; each is named once."""
+        """Open tasks that were never started and whose time is over; named until they are settled."""
         result = []
         while self._expiries and self._expiries[0][0] <= now:
             task = self.tasks.get(heappop(self._expiries)[1])
             if task is not None and not task.starts and task.expires is not None and task.expires <= now:
                 result.append(task)
+        for task in result:
+            heappush(self._expiries, (task.expires or now, task.id))
         return result
+
+    def holds_older(self, before: float) -> bool:
+        """Whether something was settled before a moment and is still remembered."""
+        oldest = next(iter(self.settled.values()), None)
+        return oldest is not None and oldest.ended < before
 
     def next_expiry(self) -> float | None:
         """When the next task may expire, in seconds since the epoch."""
@@ -163,6 +170,8 @@ class Board:
             case ev.NoticeSent():
                 self.told.add(event.key)
                 self._take_note(event.mail, at)
+            case ev.HistoryForgotten():
+                self._forget(event.before)
             case ev.PoolHeld():
                 self.holds[event.hold] = HoldState(event.reason, at, event.until)
             case ev.PoolReleased():
@@ -185,19 +194,6 @@ class Board:
             self.ready.push(task)
         if task.expires is not None and not task.starts:
             heappush(self._expiries, (task.expires, task.id))
-
-    def forget_settled(self, before: float) -> None:
-        """Drop from the index what was settled before a moment; its files in `archive/` stay."""
-        for task_id, settled in list(self.settled.items()):
-            if settled.ended >= before:
-                break
-            del self.settled[task_id]
-            self.recent.pop(task_id, None)
-        waiting = {note for notes in self.notes.values() for note in notes}
-        for mail_id, at in list(self.other_mail.items()):
-            if at < before and mail_id not in waiting:
-                del self.other_mail[mail_id]
-        self.fingerprints = {mark: mail_id for mark, mail_id in self.fingerprints.items() if self.knows(mail_id)}
 
     def _accept(self, mail: Mail, at: float, seq: int, fingerprint: str = "", place: int = 0) -> None:
         if self.knows(mail.id):
@@ -427,6 +423,18 @@ class Board:
     def _delegating_parent(self, mail: Mail) -> Task | None:
         parent = self.tasks.get(mail.parent or "")
         return parent if parent is not None and parent.state is TaskState.DELEGATED else None
+
+    def _forget(self, before: float) -> None:
+        for task_id, settled in list(self.settled.items()):
+            if settled.ended >= before:
+                break
+            del self.settled[task_id]
+            self.recent.pop(task_id, None)
+        waiting = {note for notes in self.notes.values() for note in notes}
+        for mail_id, at in list(self.other_mail.items()):
+            if at < before and mail_id not in waiting:
+                del self.other_mail[mail_id]
+        self.fingerprints = {mark: mail_id for mark, mail_id in self.fingerprints.items() if self.knows(mail_id)}
 
     def _open(self, task_id: str) -> Task:
         task = self.tasks.get(task_id)

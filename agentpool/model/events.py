@@ -258,6 +258,14 @@ class TaskRetried:
     by: str = "human"
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryForgotten:
+    """What was settled before a moment (seconds since the epoch) left the journal's memory; `archive/` keeps it."""
+
+    name: ClassVar[str] = "history.forgotten"
+    before: float
+
+
 Event: TypeAlias = (
     PoolStarted
     | PoolStopped
@@ -274,6 +282,7 @@ Event: TypeAlias = (
     | RunSettled
     | TaskSettled
     | TaskRetried
+    | HistoryForgotten
 )
 
 _KINDS: dict[str, type[Event]] = {
@@ -281,6 +290,7 @@ _KINDS: dict[str, type[Event]] = {
     for kind in (
         PoolStarted, PoolStopped, PoolHeld, PoolReleased, MailAccepted, MailRefused, MailRead, NoticeSent,
         CancelRequested, RunStarting, RunStarted, RunAdopted, RunSettled, TaskSettled, TaskRetried,
+        HistoryForgotten,
     )
 }  # fmt: skip
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentpool.model.errors import MailError
-from agentpool.model.mail import Mail, mail_from_header
+from agentpool.model.header import mail_from_header
+from agentpool.model.mail import Mail
 from agentpool.model.names import id_from_file_name
 from agentpool.pool.mailfile import parse
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from agentpool.model.mail import iso
+from agentpool.model.moment import iso
 
 if TYPE_CHECKING:
     from pathlib import Path

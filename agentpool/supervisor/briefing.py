@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentpool.model.mail import header_of
+from agentpool.model.header import header_of
 from agentpool.model.names import response_id
 from agentpool.pool import starters
 from agentpool.pool.knowledge import read_knowledge

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from agentpool.model import events as ev
 from agentpool.model.acceptance import check_cycle, check_mail
 from agentpool.model.errors import MailError
-from agentpool.model.mail import Mail, MailType, Status, iso
+from agentpool.model.mail import Mail, MailType, Status
+from agentpool.model.moment import iso
 from agentpool.model.names import ARCHITECT, HUMAN, RESEARCHER, SUPERVISOR, id_from_file_name
 from agentpool.pool import dropbox
 from agentpool.pool.dropbox import Drop, Found

@@ -122,16 +122,18 @@ class Ledger:
         """Whether enough has happened since the last snapshot."""
         return self._since_snapshot >= max(SNAPSHOT_EVENTS, len(self.board.tasks))
 
-    async def write_snapshot(self, keep_after: float) -> None:
-        """Write a snapshot, forget what was settled before a moment, and remove the segments that nothing needs.
+    async def write_snapshot(self, at: float, forget_before: float) -> None:
+        """Write a snapshot, and remove the segments that nothing needs.
 
         Args:
-            keep_after: seconds since the epoch.
+            at: now; `forget_before`: what was settled before that is not remembered any more. Both in seconds since the
+                epoch.
 
         Raises:
             JournalError: it could not be written; nothing is lost.
         """
-        self.board.forget_settled(keep_after)
+        if self.board.holds_older(forget_before):
+            await self.commit([ev.HistoryForgotten(forget_before)], at)
         self._forget_places()
         lines = list(self._with_places())
         seq = self.board.seq

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentpool.model.mail import iso
+from agentpool.model.moment import iso
 
 if TYPE_CHECKING:
     from agentpool.model import events as ev

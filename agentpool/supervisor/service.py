@@ -17,7 +17,7 @@ from agentpool.gateway.server import GatewayServer
 from agentpool.gateway.verbs import StopMode
 from agentpool.model import events as ev
 from agentpool.model.errors import JournalError
-from agentpool.model.mail import iso
+from agentpool.model.moment import iso
 from agentpool.pool import atomic
 from agentpool.pool.founding import ensure_directories
 from agentpool.pool.lock import PoolLock

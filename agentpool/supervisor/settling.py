@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from agentpool.model import events as ev
 from agentpool.model.acceptance import check_outbox
 from agentpool.model.errors import MailError
-from agentpool.model.mail import Mail, MailType, Status, iso, mail_from_header, sent_by_run
+from agentpool.model.header import mail_from_header
+from agentpool.model.mail import Mail, MailType, Status, sent_by_run
+from agentpool.model.moment import iso
 from agentpool.model.names import HUMAN, id_from_file_name, response_id
 from agentpool.model.policies import Verdict, after_run
 from agentpool.pool.mailfile import parse
@@ -98,9 +100,8 @@ _WITHOUT_RUN = {ev.Step.FAILED: "This task failed without a run", ev.Step.CANCEL
 
 
 def _without_own_rules(report: RunReport, allowed_tools: Collection[str]) -> RunReport:
-    """Without the refusals of tools that are allowed as a whole: a rule that denies stopped them, and no entry of
-    `allowed_tools` would let them pass.
-    """
+    """Without refusals of tools that are allowed as a whole: no further entry of `allowed_tools` would end these."""
+    # A rule that denies stopped them: the pool's own, such as the one on `git stash`, or one of the user's settings.
     return replace(report, denials=tuple(each for each in report.denials if each.tool not in allowed_tools))
 
 

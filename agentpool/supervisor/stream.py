@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
-from agentpool.model.mail import iso
+from agentpool.model.moment import iso
 from agentpool.pool.replay import Replay
 from agentpool.pool.segment import valid_records
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
 from agentpool.model.errors import UsageError
-from agentpool.model.mail import Mail, MailType, iso
+from agentpool.model.mail import Mail, MailType
+from agentpool.model.moment import iso
 from agentpool.model.names import HUMAN, SUPERVISOR
 from agentpool.pool import taskboard
 from agentpool.pool.founding import ensure_directories
@@ -93,7 +94,7 @@ class Upkeep:
         Raises:
             JournalError: it cannot be written.
         """
-        await self._ledger.write_snapshot(now - self._settings.configuration.pool.retention)
+        await self._ledger.write_snapshot(now, now - self._settings.configuration.pool.retention)
 
     def write_taskboard(self, now: float) -> None:
         """Rewrite `taskboard.json`; the next writing waits in proportion to what this one cost.

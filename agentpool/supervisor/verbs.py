@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import agentpool
 from agentpool.model import events as ev
-from agentpool.model.acceptance import check_cycle, check_mail
+from agentpool.model.acceptance import check_cycle, check_mail, check_retry
 from agentpool.model.errors import MailError, UnknownIdError, UsageError
-from agentpool.model.mail import Mail, Status, iso, mail_from_header
+from agentpool.model.header import mail_from_header
+from agentpool.model.mail import Mail, Status
+from agentpool.model.moment import iso
 from agentpool.model.names import PEOPLE, nearest, response_id
 from agentpool.model.task import TaskState
 from agentpool.pool import deadletter, logbook
@@ -177,6 +179,7 @@ class PoolVerbs:
                 raise UsageError(f"task {task_id} is done", tip="send it again under another id: agentpool send")
             if mail is None:
                 raise UnknownIdError(f"the text of {task_id} is not in the journal any more", tip="send it again")
+            check_retry(mail, supervisor.board)
             return [ev.TaskRetried(mail)]
 
         await supervisor.decide(decide)

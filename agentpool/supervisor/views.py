@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
-from agentpool.model.mail import Mail, header_of, iso
+from agentpool.model.header import header_of
+from agentpool.model.moment import iso
 from agentpool.model.names import PEOPLE, response_id
 from agentpool.pool import atomic, dropbox, logbook
 from agentpool.pool.mailfile import render
@@ -21,6 +22,7 @@ from agentpool.supervisor.run_record import run_record
 
 if TYPE_CHECKING:
     from agentpool.model.board import Board
+    from agentpool.model.mail import Mail
     from agentpool.pool.dropbox import Found
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.ledger import Ledger

@@ -183,7 +183,7 @@ def test_a_child_whose_id_was_used_before_is_named_once(history: History) -> Non
     history.send("plan")
     history.delegate("plan", "a")
     history.run("a")
-    history.board.forget_settled(history.now)
+    history.apply(ev.HistoryForgotten(history.now))
     history.delegate("plan", "a")
     assert history.task("plan").children == ["a", "a"]
     assert list(history.board.descendants("plan")) == ["a"]

@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentpool.model.errors import MailError
-from agentpool.model.mail import KEYS, Mail, MailType, Priority, Status, header_of, iso, mail_from_header, sent_by_run
+from agentpool.model.header import KEYS, header_of, mail_from_header
+from agentpool.model.mail import Mail, MailType, Priority, Status, sent_by_run
+from agentpool.model.moment import iso
 
 _NOW = 1_800_000_000.0
 

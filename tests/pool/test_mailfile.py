@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentpool.model.errors import MailError
-from agentpool.model.mail import KEYS, Mail, header_of, mail_from_header
+from agentpool.model.header import KEYS, header_of, mail_from_header
+from agentpool.model.mail import Mail
 from agentpool.pool.mailfile import HEADER_BYTES, parse, render
 
 
