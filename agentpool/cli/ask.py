@@ -10,6 +10,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import mailboxes
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.new_id import new_id
 from agentpool.cli.output import note
@@ -25,7 +26,10 @@ app = typer.Typer()
 
 @app.command()
 def ask(
-    to: Annotated[str, typer.Argument(metavar="TO", help="Whom to ask: an expert, architect or researcher.")],
+    to: Annotated[
+        str,
+        typer.Argument(metavar="TO", help="Whom to ask: an expert, architect or researcher.", autocompletion=mailboxes),
+    ],
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     *,
     timeout: Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import task_ids
 from agentpool.cli.output import say
 from agentpool.cli.terminal import one_line
 from agentpool.pool.layout import find_pool
@@ -18,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def cancel(
-    task_id: Annotated[str, typer.Argument(metavar="ID")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=task_ids)],
     *,
     tree: Annotated[bool, typer.Option("--tree", help="Also every open task that it sent, and theirs.")] = False,
 ) -> None:

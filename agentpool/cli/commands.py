@@ -14,12 +14,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _POOL = "The pool"
 _WORK = "Work"
 _LOOK = "Look"
 _CARE = "Care"
+_COMPLETION = ("install_completion", "show_completion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,22 @@ COMMANDS = {
 }
 
 
+class Command(TyperCommand):
+    """A command whose help shows no more than what is its own."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its options and arguments; those for shell completion belong to `agentpool` itself."""
+        return _without_types_of_flags(param for param in super().get_params(ctx) if param.name not in _COMPLETION)
+
+
 class Commands(TyperGroup):
     """A group whose commands are imported on demand."""
 
     _listing = False
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its own options."""
+        return _without_types_of_flags(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """The names of all commands, in the order of the help."""
@@ -89,6 +102,17 @@ class Commands(TyperGroup):
 
 def load(name: str) -> Any:
     """The command of this name from its own module, where it is the one command of `app`."""
-    command = typer.main.get_command(import_module(f"agentpool.cli.{name}").app)
+    app = import_module(f"agentpool.cli.{name}").app
+    app.registered_commands[0].cls = Command
+    command = typer.main.get_command(app)
     command.name = name
     return command
+
+
+def _without_types_of_flags(params: Iterable[Any]) -> list[Any]:
+    """The same options; `<bool>` beside a flag would tell nobody anything."""
+    listed = list(params)
+    for param in listed:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return listed

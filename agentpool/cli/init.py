@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from agentpool.cli.output import heading, say
-from agentpool.cli.terminal import printable, style
+from agentpool.cli.output import heading, say, say_all
+from agentpool.cli.terminal import printable, style, table
 from agentpool.model.errors import UsageError
 from agentpool.pool.founding import found
 
@@ -37,12 +37,15 @@ def init(
     first = experts[0] if experts else "NAME"
     say()
     say(heading("Next"))
+    steps = [
+        (f"edit .agent-pool/experts/{first}/identity.md", f"what {first} knows and owns"),
+        ("agentpool doctor", "is everything there?"),
+        ("agentpool start", "serve the pool; -d: in the background"),
+        (f'agentpool ask {first} "What do you own?"', "waits, and prints the answer"),
+    ]
     if not experts:
-        say("  agentpool init --expert NAME                   an expert, for each domain of the project")
-    say(f"  edit .agent-pool/experts/{first}/identity.md   say what {first} knows and owns")
-    say("  agentpool doctor                               is everything there?")
-    say("  agentpool start                                serve the pool (-d: in the background)")
-    say(f'  agentpool ask {first} "What do you own?"')
+        steps.insert(0, ("agentpool init --expert NAME", "an expert for each domain"))
+    say_all(table(steps, indent="  "))
 
 
 def _relative(file: Path, project: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentpool.cli.completion import task_ids
 from agentpool.cli.output import note, say
 from agentpool.cli.run_files import STDERR, STREAM, RunFiles, is_known, runs_of, unknown
 from agentpool.cli.stream_text import lines_of
@@ -28,7 +29,9 @@ _CHUNK = 1 << 16
 
 @app.command()
 def logs(
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="A task, or a run such as health.2.")],
+    task_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A task, or a run such as health.2.", autocompletion=task_ids)
+    ],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the stream as it is.")] = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 import typer
 
@@ -36,6 +37,7 @@ def _agentpool(
 
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A terminal that cannot show a character shows a `?`, and the command goes on.
@@ -50,6 +52,13 @@ def main() -> None:
     sys.exit(code)
 
 
+def _open_closed_streams() -> None:
+    """A caller may have closed standard output or error (`>&-`): what is said there then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
 def _run() -> int:
     try:
         app(prog_name="agentpool")
@@ -61,7 +70,8 @@ def _run() -> int:
     except SystemExit as end:
         if isinstance(end.code, str):
             raise
-        return end.code or 0
+        # typer ends a command whose reader has gone with 1; `agentpool board | head` is no failure.
+        return 0 if isinstance(end.__context__, BrokenPipeError) else end.code or 0
     return 0
 
 

@@ -9,6 +9,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import task_ids
 from agentpool.cli.output import say
 from agentpool.cli.terminal import one_line
 from agentpool.pool.layout import find_pool
@@ -18,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def retry(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=task_ids)],
 ) -> None:
     """Try a failed or cancelled task again.
 

@@ -11,13 +11,15 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import mailboxes, task_ids
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.new_id import new_id
 from agentpool.cli.output import note, say, say_json
 from agentpool.cli.settlement import tell_settlement
 from agentpool.cli.waiting import wait_for
 from agentpool.model.errors import NoSupervisorError, UsageError
-from agentpool.model.mail import MailType, Priority, Status, mail_from_header
+from agentpool.model.header import mail_from_header
+from agentpool.model.mail import MailType, Priority, Status
 from agentpool.pool.layout import find_pool
 
 if TYPE_CHECKING:
@@ -28,7 +30,12 @@ app = typer.Typer()
 
 @app.command()
 def send(
-    to: Annotated[str, typer.Argument(metavar="TO", help="An expert, architect, researcher, concierge or human.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", help="An expert, architect, researcher, concierge or human.", autocompletion=mailboxes
+        ),
+    ],
     body: Annotated[
         str | None, typer.Argument(metavar="BODY", help="The text, or - for stdin. Without: an editor.")
     ] = None,
@@ -37,7 +44,10 @@ def send(
     mail_type: Annotated[MailType, typer.Option("--type", "-t")] = MailType.TASK,
     priority: Annotated[Priority, typer.Option("--priority", "-p")] = Priority.NORMAL,
     depends_on: Annotated[
-        list[str] | None, typer.Option("--depends-on", "-d", metavar="ID", help="Wait for this task; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--depends-on", "-d", metavar="ID", help="Wait for this task; repeatable.", autocompletion=task_ids
+        ),
     ] = None,
     inputs: Annotated[
         list[str] | None,

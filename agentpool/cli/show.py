@@ -9,6 +9,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import task_ids
 from agentpool.cli.moments import dollars, local, span
 from agentpool.cli.output import heading, say, say_all, say_json, say_markdown, state
 from agentpool.cli.terminal import one_line, style, table
@@ -26,7 +27,7 @@ _MIB = 1 << 20
 
 @app.command()
 def show(
-    task_id: Annotated[str, typer.Argument(metavar="ID")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=task_ids)],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -16,7 +16,7 @@ import typer
 from agentpool.cli import answers
 from agentpool.cli.client import Client
 from agentpool.cli.output import note, say
-from agentpool.cli.terminal import is_terminal
+from agentpool.cli.terminal import is_terminal, printable
 from agentpool.model.errors import AgentpoolError, NoSupervisorError, PoolHeldError, TimedOutError
 from agentpool.pool.layout import find_pool
 
@@ -114,7 +114,8 @@ def _detach(layout: Layout) -> None:
             note("reading the journal …")
             explained = True
         time.sleep(_POLL_SECONDS)
-    say(f"serving {layout.root}, pid {process.pid}; see it work with: agentpool watch")
+    say(f"serving {printable(str(layout.root))}, pid {process.pid}")
+    say("see it work with: agentpool watch")
 
 
 def _refuse_second(client: Client, layout: Layout) -> None:

@@ -31,6 +31,8 @@ _ANSWERS = 8
 #: Lines that headings, blanks and the top take.
 _FRAME = 11
 _INDENT = (0, 0, 0, 1)
+#: The widest that a column gets: of ids, of names, and of states, times and amounts. What is told gets the rest.
+_ID, _NAME, _WORD = 26, 14, 10
 _WITHOUT_RUN = ("ready", "blocked", "delegated")
 _SAID = {
     "away": "no supervisor serves it",
@@ -88,6 +90,7 @@ class View:
         told = min(len(self.settled), max(2, room // 4))
         for_runs = min(len(runs), max(room - told - min(len(waiting), room // 3), 1))
         for_waiting = max(room - told - for_runs, 1)
+        told = min(len(self.settled), max(told, room - for_runs - min(len(waiting), for_waiting)))
         parts: list[RenderableType] = [*top, Text()]
         parts += self._runs(runs, for_runs, now)
         parts += _waiting(waiting, for_waiting, total=_waiting_in_all(self.status))
@@ -121,7 +124,7 @@ class View:
     def _runs(self, runs: Sequence[Row], most: int, now: float) -> list[RenderableType]:
         if not runs:
             return [_line(" Nothing runs.", "bold"), Text()]
-        grid = _grid(1, 2, None, None, 3)
+        grid = _grid(_NAME, _ID, _WORD, _WORD, None)
         for run in runs[:most]:
             retrying = one_line(answers.text(run, "retrying"))
             calls = int(answers.number(run, "tool_calls"))
@@ -131,7 +134,8 @@ class View:
                 Text(one_line(answers.text(run, "name")), "cyan"),
                 Text(one_line(answers.text(run, "task"))),
                 Text(since(run.get("since"), now=now), "dim"),
-                Text(dollars(run.get("cost_usd")), "dim"),
+                # The command tells what it cost at its end; until then nothing is better than a wrong zero.
+                Text(dollars(run["cost_usd"]) if run.get("cost_usd") else "", "dim"),
                 Text(retrying, "yellow") if retrying else Text(doing),
             )
         return [_line(f" Running {len(runs)}", "bold"), Padding(grid, _INDENT), *_rest(len(runs) - most), Text()]
@@ -139,7 +143,7 @@ class View:
     def _answers(self, most: int) -> list[RenderableType]:
         if not most:
             return []
-        grid = _grid(2, None, 3)
+        grid = _grid(_ID, _WORD, None)
         for task, step, said in list(self.settled)[:most]:
             grid.add_row(Text(one_line(task)), Text(step, _COLOURS.get(step, "")), Text(one_line(said), "dim"))
         return [_line(" Last answers", "bold"), Padding(grid, _INDENT)]
@@ -148,7 +152,7 @@ class View:
 def _waiting(waiting: Sequence[Row], most: int, *, total: int) -> list[RenderableType]:
     if not waiting:
         return [_line(" Nothing waits.", "bold"), Text()]
-    grid = _grid(2, 1, None, 4)
+    grid = _grid(_ID, _NAME, _WORD, None)
     for task in waiting[:most]:
         state = answers.text(task, "state")
         why = one_line(answers.text(task, "reason"))
@@ -168,11 +172,11 @@ def _waiting_in_all(status: Row) -> int:
     return max(len(answers.rows(status, "waiting")), sum(int(answers.number(counts, key)) for key in _WITHOUT_RUN))
 
 
-def _grid(*ratios: int | None) -> Table:
-    """A table without lines; a column with a ratio shares what the others leave, one without takes what it needs."""
+def _grid(*most: int | None) -> Table:
+    """A table without lines; a column takes what it needs, but no more than this, and one with None gets the rest."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    for ratio in ratios:
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+    for width in most:
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width, ratio=1 if width is None else None)
     return grid
 
 
@@ -185,5 +189,4 @@ def _rest(count: int) -> list[RenderableType]:
 
 
 def _pool_name(status: Row) -> str:
-    parts = [part for part in answers.text(status, "pool").split("/") if part and part != ".agent-pool"]
-    return one_line(parts[-1]) if parts else "agentpool"
+    return one_line(answers.text(status, "name")) or "agentpool"

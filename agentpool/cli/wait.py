@@ -10,6 +10,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
+from agentpool.cli.completion import task_ids
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.output import say_all, say_json, say_markdown
 from agentpool.cli.settlement import summary
@@ -22,7 +23,7 @@ app = typer.Typer()
 
 @app.command()
 def wait(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=task_ids)],
     *,
     timeout: Annotated[str | None, typer.Option(metavar="SPAN", help="Give up after this, e.g. 90s or 10m.")] = None,
     first: Annotated[bool, typer.Option("--any", help="Until the first of them is settled.")] = False,

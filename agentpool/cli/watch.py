@@ -31,8 +31,8 @@ def watch(
 ) -> None:
     """Follow the pool live.
 
-    In a terminal: who works on what, what waits and why, the last answers. Piped: a line an event. It waits for a
-    supervisor that is restarted.
+    In a terminal: who works on what, what waits and why, the last answers.
+    Piped: a line an event. It waits for a supervisor that is restarted.
     """
     client = Client(find_pool(Path.cwd()))
     if is_terminal() and not as_json and since is None:

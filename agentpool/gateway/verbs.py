@@ -32,7 +32,9 @@ class Verbs(Protocol):
     """
 
     def status(self) -> Json:
-        """`pid, pool, version, seq, state, since, holds, runs, waiting, counts, spent_today_usd, day_usd, warnings`.
+        """`pid, pool, name, version, seq, state, since, holds, runs, waiting, counts, warnings` and money.
+
+        Money is `spent_today_usd, day_usd`; `name` is what people see.
 
         `state` is `running`, `held` or `stopping`. `holds`: `[{hold, reason, since, until, tip}]`. `runs`:
         `[{run, task, name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, adopted}]`.

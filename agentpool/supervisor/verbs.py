@@ -60,6 +60,7 @@ class PoolVerbs:
         return {
             "pid": os.getpid(),
             "pool": str(self._layout.root),
+            "name": supervisor.settings.configuration.pool.name or self._layout.project.name,
             "version": agentpool.__version__,
             "seq": board.seq,
             "state": state,

@@ -239,7 +239,7 @@ def test_the_picture_fits_the_terminal(tasks: int, columns: int, rows: int) -> N
     """However many tasks there are, no line is too long, the picture is not too high, and each part is there."""
     view = View(
         {
-            "pool": "/x/shop/.agent-pool", "state": "running", "since": "2026-11-21T08:00:00Z", "warnings": [],
+            "pool": "/x/shop/.agent-pool", "name": "shop", "state": "running", "since": "2026-11-21T08:00:00Z", "warnings": [],
             "counts": {"ready": tasks}, "day_usd": 50.0, "holds": [],
             "runs": [RUN | {"run": f"r{number}", "tool": "Bash " + "make " * 40} for number in range(tasks // 10)],
             "waiting": [WAITS | {"id": f"waiting-{number}-" + "long" * 9} for number in range(min(tasks, 200))],

@@ -57,7 +57,7 @@ class FakeVerbs:
         self.sent: list[tuple[dict[str, object], str]] = []
         self.calls: list[tuple[object, ...]] = []
         self.state: Json = {
-            "pid": os.getpid(), "pool": "shop", "version": "0.1.0", "state": "running", "since": "2026-11-21T08:00:00Z",
+            "pid": os.getpid(), "pool": "shop", "name": "shop", "version": "0.1.0", "state": "running", "since": "2026-11-21T08:00:00Z",
             "holds": [], "runs": [], "waiting": [], "counts": {}, "spent_today_usd": 1.5, "day_usd": 50.0,
             "warnings": [],
         }  # fmt: skip
