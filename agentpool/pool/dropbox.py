@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentpool.model.errors import MailError
@@ -18,7 +19,6 @@ from agentpool.pool.mailfile import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: Seconds for which a drop that nobody announced as complete must not change before it is taken.
 QUIET_SECONDS = 1.0
@@ -166,24 +166,38 @@ def is_quiet(found: Found, seen: dict[str, tuple[tuple[int, int, int], float]], 
     return clock - since >= QUIET_SECONDS
 
 
-def take_away(drop: str, target: Path, text: str) -> bool:
-    """Move an accepted drop to its view under `mail/`; whether there was anything to move.
+def take_away(found: Found, target: Path) -> bool:
+    """Move an accepted drop to `target`, or remove it where that is on another file system; whether it was moved.
 
-    On another file system the view is written from `text` and the drop removed.
+    What was moved is what lay there at that moment: the caller compares it with `found`.
 
     Raises:
         OSError: it cannot be moved.
     """
     try:
-        os.rename(drop, target)  # noqa: PTH104 - a string, as the scan gave it
+        os.rename(found.path, target)  # noqa: PTH104 - a string, as the scan gave it
     except FileNotFoundError:
-        return False
+        if target.parent.is_dir() or not os.path.lexists(found.path):
+            return False
+        target.parent.mkdir(parents=True)
+        os.rename(found.path, target)  # noqa: PTH104 - as above
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        target.write_text(text, encoding="utf-8")
-        os.unlink(drop)  # noqa: PTH108 - as above
+        remove(found)
+        return False
     return True
+
+
+def remove(found: Found) -> None:
+    """Remove a drop that is in the pool already; another file that has its name by now stays.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    path = Path(found.path)
+    if signature_of(path) == found.signature:
+        path.unlink(missing_ok=True)
 
 
 def _read_bytes(found: Found, most: int) -> bytes:

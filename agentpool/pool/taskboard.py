@@ -30,7 +30,7 @@ def task_fields(task: Task, board: Board) -> dict[str, object]:
         "attempt": task.attempt,
         "priority": task.priority.value,
         "depends_on": list(task.depends_on),
-        "created": iso(task.created),
+        "created": iso(task.created, precise=True),
         "started": _moment(task.started),
         "ended": _moment(task.ended),
         "cost_usd": round(task.cost_usd, 6),
@@ -70,4 +70,4 @@ def _keep_foreign(path: Path) -> None:
 
 
 def _moment(at: float | None) -> str | None:
-    return None if at is None else iso(at)
+    return None if at is None else iso(at, precise=True)

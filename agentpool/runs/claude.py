@@ -32,11 +32,20 @@ ALWAYS_DENIED = ("Bash(git stash:*)", "Bash(git reset --hard:*)", "Bash(git clea
 ENVIRONMENT: dict[str, str] = {
     # Knowledge belongs into the pool's files, not into a memory of the command's own.
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    # A command left in the background would keep the run alive after its result, and then be killed all the same.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+    # Nothing is left to be woken once a run has ended.
+    "CLAUDE_CODE_DISABLE_CRON": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     # How long to wait for a struggling API is the pool's decision. One retry heals a hiccup, and its line in the
     # stream is the only place that tells what the API asked for in `retry-after`.
     "CLAUDE_CODE_MAX_RETRIES": "1",
 }
+
+#: In this mode a tool that is not allowed is refused in any case, so it need not even be described to the model: that
+#: is most of a request.
+_REFUSES_THE_REST = "dontAsk"
+_MCP = "mcp__"
 
 _TIP = "set `[agent] command` in pool.toml, or look with: agentpool doctor"
 
@@ -82,10 +91,15 @@ class Claude:
         argv += ["--permission-mode", spec.permission_mode]
         if spec.allowed_tools:
             argv += ["--allowedTools", *spec.allowed_tools]
+            if spec.permission_mode == _REFUSES_THE_REST:
+                argv += ["--tools", ",".join(_built_in(spec.allowed_tools))]
         # As text and not as a file: making a file is what costs a run time.
         settings = {"permissions": {"deny": [*spec.deny, *ALWAYS_DENIED]}}
         argv += ["--settings", json.dumps(settings, separators=(",", ":"))]
-        argv += ["--setting-sources", self._setting_sources, "--strict-mcp-config", *self._extra]
+        argv += ["--setting-sources", self._setting_sources, "--strict-mcp-config"]
+        # The directory and git's status then stand in the message, and the system prompt is the same in every run of
+        # a role: the provider's cache of it holds.
+        argv += ["--exclude-dynamic-system-prompt-sections", *self._extra]
         return Command(argv=tuple(argv), environment=environment, directory=spec.project, stdin=user_line(spec.message))
 
     def judge(self, summary: StreamSummary, report: RunReport) -> RunReport:
@@ -107,6 +121,12 @@ class Claude:
                 raise AgentError(f"the agent command `{name}` is not on the run's PATH ({path})", tip=_TIP)
         self._found[name, path] = found
         return found
+
+
+def _built_in(allowed_tools: Sequence[str]) -> tuple[str, ...]:
+    """The command's own tools that these rules name: `Bash(npm:*)` names `Bash`. `--tools` is not about MCP tools."""
+    names = (rule.partition("(")[0].strip() for rule in allowed_tools)
+    return tuple(dict.fromkeys(name for name in names if name and not name.startswith(_MCP)))
 
 
 def user_line(message: str) -> bytes:
@@ -286,6 +306,8 @@ def _retry_at(summary: StreamSummary, text: str) -> float | None:
         return summary.limit_resets_at
     if match := _LIMIT_ANSWER.search(text):
         return float(match[1])
-    if summary.retry is not None and summary.last_output_at is not None:
+    # What the API asks for in `retry-after` is whole seconds. The command's own pauses are spread by chance and say
+    # nothing of the limit; so short, they would have the pool ask again all the time.
+    if summary.retry is not None and summary.last_output_at is not None and summary.retry.delay_s.is_integer():
         return summary.last_output_at + summary.retry.delay_s
     return None

@@ -125,6 +125,7 @@ async def _watch(
     stopped = asyncio.ensure_future(stop.wait())
     try:
         while True:
+            process.sample_memory()
             await asyncio.wait({ended, stopped}, timeout=timings.poll_s, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 ended.result()
@@ -134,7 +135,6 @@ async def _watch(
                 on_progress(reader.summary)
             if stopped.done():
                 return EndedBy.STOP
-            process.sample_memory()
             now = clock()
             finished = reader.summary.results > 0 and not reader.summary.in_turn
             if finished and now - heard >= timings.result_grace_s:

@@ -115,17 +115,22 @@ class Intake:
         dirty |= self._young
         self._young = set()
         waiting = {found.path for found in self._candidates}
+        fresh: list[Found] = []
         for directory, mailbox in self.directories().items():
             if not (everything or lost or directory in dirty):
                 continue
             try:
-                for found in dropbox.scan(Path(directory), mailbox):
-                    if found.path not in waiting and self._refused.get(found.path) != found.signature:
-                        self._candidates.append(found)
+                fresh.extend(
+                    found
+                    for found in dropbox.scan(Path(directory), mailbox)
+                    if found.path not in waiting and self._refused.get(found.path) != found.signature
+                )
             except OSError as error:
                 self.problems[directory] = f"it cannot be read: {error.strerror}"
             else:
                 self.problems.pop(directory, None)
+        # A directory lists its files in an order of its own; who came first is to be served first.
+        self._candidates.extend(sorted(fresh, key=lambda found: found.changed))
 
     def forget_refused(self, path: Path) -> None:
         """A person mended this drop: it is looked at again even if it looks the same."""
@@ -139,10 +144,11 @@ class Intake:
         """
         arrivals: list[Arrival] = []
         taken: set[str] = set()
+        awaited: set[str] = set()
         while self._candidates and len(arrivals) < BATCH:
             found = self._candidates.popleft()
             try:
-                decision = self._decide(found, taken, now)
+                decision = self._decide(found, taken, awaited, now)
             except FileNotFoundError:
                 continue  # somebody took it away
             except OSError as error:
@@ -161,7 +167,7 @@ class Intake:
         return arrivals
 
     def _decide(
-        self, found: Found, taken: set[str], now: float
+        self, found: Found, taken: set[str], awaited: set[str], now: float
     ) -> Arrival | Literal[Postponed.YOUNG, Postponed.AFTER_BATCH]:
         quiet = dropbox.is_quiet(found, self._seen, now)
         if found.is_regular and not quiet and found.path not in self._complete:
@@ -173,13 +179,15 @@ class Intake:
             if known is not None:
                 return Arrival(found, None, known)
             mail = self._numbered(drop, taken)
-            if not taken.isdisjoint({mail.id, mail.cancels, mail.in_reply_to}):
+            # Who waits for it was accepted in this batch: whether that closes a cycle is known after it.
+            if mail.id in awaited or not taken.isdisjoint({mail.id, mail.cancels, mail.in_reply_to}):
                 return Postponed.AFTER_BATCH
             check_mail(mail, self._board, self._settings.mailboxes)
             check_cycle(mail, self._board)
         except MailError as error:
             return self._refuse(found, error, now) if quiet or not found.is_regular else Postponed.YOUNG
-        taken.update((mail.id, *mail.awaited))
+        taken.add(mail.id)
+        awaited.update(mail.awaited)
         source = str(Path(found.path).relative_to(self._layout.root))
         return Arrival(found, ev.MailAccepted(mail, drop.fingerprint, source), mail.id)
 

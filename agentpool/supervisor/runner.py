@@ -129,6 +129,10 @@ class Runner:
         """The runs that are over and not settled yet."""
         return [living for living in self.living.values() if living.report is not None]
 
+    def alive(self) -> list[LivingRun]:
+        """The runs that are not over."""
+        return [living for living in self.living.values() if living.report is None]
+
     def forget(self, task_id: str) -> None:
         """The run of a task has settled."""
         self.living.pop(task_id, None)

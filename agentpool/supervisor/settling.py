@@ -109,12 +109,11 @@ def _answer(task: Task, verdict: Verdict, text: str, own: Mail | None, mailboxes
     status = own.status if own is not None and own.status is not None else _STATUS[verdict.step]
     if verdict.step is not ev.Step.DONE and status is Status.DONE:
         status = Status.FAILED
-    if own is not None:
-        body = own.body
-    elif verdict.step is ev.Step.DONE:
-        body = text
-    elif verdict.step is ev.Step.CANCELLED:
-        body = "This task was cancelled while it ran." + (f"\n\nIts last words:\n\n{text}" if text else "")
+    words = own.body if own is not None else text
+    if verdict.step is ev.Step.CANCELLED:
+        body = "This task was cancelled while it ran." + (f"\n\nIts run ended with:\n\n{words}" if words else "")
+    elif own is not None or verdict.step is ev.Step.DONE:
+        body = words
     else:
         body = f"This task failed ({verdict.failure}): {verdict.reason}"
         body += f"\n\n{text}" if text and text not in verdict.reason else ""
@@ -138,8 +137,9 @@ def _response(task: Task, status: Status, body: str, sender: str, mailboxes: Col
 
 
 def _read_outbox(task: Task, directory: Path, board: Board, settings: Settings, now: float) -> Outbox:
-    files = _files(directory)
+    files: list[Path] = []
     try:
+        files = _files(directory)
         mails, response = _parse_outbox(task, files, board, settings, now)
         check_outbox(mails, task, board, settings.mailboxes, settings.limits)
     except MailError as error:
@@ -176,6 +176,8 @@ def _files(directory: Path) -> list[Path]:
         files = list(directory.iterdir())
     except FileNotFoundError:
         return []
+    except (NotADirectoryError, PermissionError) as error:
+        raise MailError(f"it cannot be read: {error.strerror}") from None
     return sorted(file for file in files if file.name.endswith(".md") and not file.name.startswith("."))
 
 
@@ -186,7 +188,11 @@ def _read(path: Path, task: Task, settings: Settings, now: float) -> tuple[Mail,
         raise MailError("it is no plain file")
     if status.st_size > limits.mail_bytes:
         raise MailError(f"it has {status.st_size} bytes; the limit is {limits.mail_bytes}")
-    header, body = parse(path.read_bytes(), header_bytes=limits.header_bytes)
+    try:
+        data = path.read_bytes()
+    except PermissionError as error:
+        raise MailError(f"it cannot be read: {error.strerror}") from None
+    header, body = parse(data, header_bytes=limits.header_bytes)
     is_response = header.get("type") == MailType.RESPONSE or (path.name == "response.md" and "type" not in header)
     if is_response:
         header = {**header, "type": "response", "to": header.get("to", task.sender)}

@@ -56,7 +56,7 @@ class Stream:
             if since is not None:
                 for record in await asyncio.to_thread(_records_after, self._layout.journal, since):
                     last = record.seq
-                    yield {"seq": record.seq, "at": iso(record.at), "event": record.event, **record.data}
+                    yield {"seq": record.seq, "at": iso(record.at, precise=True), "event": record.event, **record.data}
             while (item := await news.get()) is not None:
                 seq = item.get("seq")
                 if not isinstance(seq, int) or seq > last:
@@ -79,7 +79,7 @@ def _records_after(journal: Path, seq: int) -> list[Record]:
 
 
 def _fields(entry: ev.Entry) -> Json:
-    return {"seq": entry.seq, "at": iso(entry.at), "event": entry.event.name, **ev.encode(entry.event)}
+    return {"seq": entry.seq, "at": iso(entry.at, precise=True), "event": entry.event.name, **ev.encode(entry.event)}
 
 
 def tool_text(summary: StreamSummary | None) -> str | None:

@@ -186,7 +186,10 @@ class Supervisor:
         self.views.close()
 
     def _is_over(self) -> bool:
-        return self._leaving or (self.admission.closed is not None and not self.runner.living)
+        if self._leaving or self.admission.closed is None:
+            return self._leaving
+        # What has ended and cannot be settled on a disk that refuses, the next supervisor settles.
+        return not self.runner.living or (self._disk.state is not None and not self.runner.alive())
 
     async def _turn(self) -> None:
         now = self._clock()
@@ -258,7 +261,9 @@ class Supervisor:
             event, verdict = settle_run(task, living.run, report, directory, self.board, self.settings, self._clock())
             happened: list[ev.Event] = [event]
             if verdict.hold is not None and verdict.hold not in self.board.holds:
-                until = report.retry_at or self._clock() + _HOLD_SECONDS[verdict.hold]
+                # Reset times were seen to lie in the past: even then nothing is asked again at once.
+                least = self._clock() + self.settings.configuration.runs.retry_first
+                until = max(report.retry_at or self._clock() + _HOLD_SECONDS[verdict.hold], least)
                 happened.append(ev.PoolHeld(verdict.hold, report.text, until))
             await self._commit(happened)
             self.runner.forget(task.id)

@@ -93,7 +93,7 @@ class Views:
         response = self._ledger.mail(response_id(mail_id, settled.settlement)) if settled is not None else None
         if response is not None:
             self._deliver(response, at, redo=False)
-        Path(found.path).unlink(missing_ok=True)
+        dropbox.remove(found)
 
     def _show(self, entry: ev.Entry, found: Found | None, *, redo: bool) -> None:
         board = self._ledger.board
@@ -141,24 +141,31 @@ class Views:
 
     def _take_drop(self, found: Found, mail_id: str) -> None:
         target = self._layout.mail_file(mail_id)
-        if not dropbox.take_away(found.path, target, ""):
+        if not dropbox.take_away(found, target):
             return
-        status = target.stat()
-        if (status.st_ino, status.st_size, status.st_mtime_ns) != found.signature and status.st_ino == found.inode:
+        moved = dropbox.signature_of(target)
+        if moved is None or moved == found.signature:
+            return
+        if moved[0] == found.inode:
             reason = f"{mail_id} was accepted as it was read; then somebody wrote to the file, which is this one now"
             self._bury(target, f"{mail_id}-changed.md", reason, found.path)
+        elif target.is_dir() and not target.is_symlink():
+            target.rename(found.path)
+        else:
+            # Another file had got the name since: a drop of its own.
+            atomic.move_new(target, Path(found.path))
 
     def _write_open(self, mail: Mail) -> None:
-        atomic.write(self._layout.mail_file(mail.id), render(header_of(mail), mail.body), durable=False)
+        _write(self._layout.mail_file(mail.id), render(header_of(mail), mail.body))
 
     def _deliver(self, mail: Mail, at: float, *, redo: bool) -> None:
         """Put a mail where its addressee finds it: people in their inbox; for a run it waits in the journal."""
         archived = self._archive_file(mail.id, at)
         text = render(header_of(mail), mail.body)
         if mail.to not in PEOPLE:
-            atomic.write(archived, text, durable=False)
+            _write(archived, text)
         elif not redo or not archived.exists():
-            atomic.write(self._layout.inbox(mail.to) / f"{mail.id}.md", text, durable=False)
+            _write(self._layout.inbox(mail.to) / f"{mail.id}.md", text)
 
     def _show_refused(self, event: ev.MailRefused, at: float) -> None:
         drop = self._layout.root / event.file
@@ -170,7 +177,7 @@ class Views:
         header = {"file": name, "dropped-as": source, "refused": iso(at) if at is not None else None}
         text = f"This mail was refused: {reason}\n\nMend {name}, then: agentpool replay {name.removesuffix('.md')}"
         reason_file = self._layout.deadletter / f"{name}.reason.md"
-        atomic.write(reason_file, render({k: v for k, v in header.items() if v}, text), durable=False)
+        _write(reason_file, render({k: v for k, v in header.items() if v}, text))
         drop.rename(self._layout.deadletter / name)
 
     def _show_run(self, event: ev.RunSettled, at: float, board: Board) -> None:
@@ -214,6 +221,15 @@ class Views:
             if os.path.lexists(source):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a view, with its directory where that is new or somebody removed it."""
+    try:
+        atomic.write(path, text, durable=False)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(path, text, durable=False)
 
 
 def read_mark(layout: Layout) -> int:

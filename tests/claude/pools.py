@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -16,14 +17,14 @@ from agentpool.cli.client import Client
 from agentpool.model.errors import NoSupervisorError
 from agentpool.pool.founding import found
 from agentpool.pool.layout import Layout
+from tests.claude.messages_api import MessagesApi
 from tests.claude.running import PATIENCE_SECONDS, Workplace, eventually
 from tests.claude.scenario import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from tests.claude.messages_api import MessagesApi, Request
+    from tests.claude.request import Request
 
 #: What a test has no time for: the pool's own patience, in short.
 _IMPATIENT: dict[str, dict[str, object]] = {

@@ -83,17 +83,68 @@ def test_what_a_run_is_told(pool: RealPool) -> None:
     assert set(sizes) == {"identity", "errors", "state", "inputs", "mail"}
 
 
+def test_what_one_run_learns_the_next_one_knows(pool: RealPool) -> None:
+    """What a run writes to its expert's `errors.md` stands in the prompt of that expert's next run, not of others'."""
+    lesson = "## Port 80 is taken: use 8080"
+    pool.api.script(
+        "Start the server.",
+        [Use("Bash", {"command": f"echo '{lesson}' >> .agent-pool/experts/backend/errors.md"}), Say("It runs.")],
+    )
+    pool.api.script("Again.", [Say("At once."), Say("What is a port?")])
+    pool.start()
+    pool.drop("backend", "server", "Start the server.")
+    pool.settled("server")
+    pool.drop("backend", "again", "Again.")
+    pool.settled("again")
+    pool.drop("frontend", "other", "Again.")
+    pool.settled("other")
+    assert [lesson in request.prompt for request in pool.api.conversation("Again.")] == [True, False]
+
+
+def test_a_mail_that_is_too_long_for_a_prompt(pool: RealPool) -> None:
+    """A long mail is shown as far as its budget goes, and the agent can read the rest in the file that is named."""
+    whole = pool.layout.mail_file("long")
+    pool.api.script(
+        "Read this log.", [Use("Bash", {"command": f"tail -c 20 {whole}"}), Say("The last line is the cause.")]
+    )
+    pool.start()
+    pool.drop("backend", "long", "Read this log.\n" + "line of the log\n" * 20_000 + "the cause")
+    assert pool.settled("long")["state"] == "done"
+    first, second = pool.api.conversation()
+    assert len(first.prompt) < 140_000
+    assert f"the whole text is in {whole}" in first.prompt
+    assert "the cause" not in first.prompt
+    assert tool_answer(second).endswith("the cause")
+    [size] = [size for size in pool.record("backend", "long")["sizes"] if size["section"] == "mail"]
+    assert size["cut"] > 180_000
+
+
+def test_two_experts_at_once(pool: RealPool) -> None:
+    """Tasks of different experts run side by side, those of one expert one after the other."""
+    meet = "touch here-$AGENTPOOL_NAME; until [ -e here-backend -a -e here-frontend ]; do read -t 0.02 <> <(:); done"
+    for mail_id in ("b1", "f1", "b2"):
+        pool.api.script(f"Meet: {mail_id}.", [Use("Bash", {"command": meet}), Say("We met.")])
+    pool.start()
+    for mailbox, mail_id in (("backend", "b1"), ("backend", "b2"), ("frontend", "f1")):
+        pool.drop(mailbox, mail_id, f"Meet: {mail_id}.")
+    tasks = [pool.settled(mail_id) for mail_id in ("b1", "f1", "b2")]
+    assert [task["state"] for task in tasks] == ["done"] * 3
+    first, second = pool.record("backend", "b1"), pool.record("backend", "b2")
+    assert second["started"] >= first["ended"]
+
+
 def test_two_experts_and_a_continuation(pool: RealPool) -> None:
     """Tasks that a run wrote to its outbox go to two experts; the same task goes on once, with both answers."""
-    outbox = pool.layout.run_directory("login.1") / "outbox"
+    api_task = {
+        "file_path": str(pool.layout.run_directory("login.1") / "outbox" / "login-api.md"),
+        "content": "---\nto: backend\n---\nMake the API.\n",
+    }
+    form_task = "printf -- '---\\nto: frontend\\n---\\nMake the form.\\n' > $AGENTPOOL_OUTBOX/login-form.md"
     pool.api.script(
         "Build the login.",
         [
-            Use("Write", {"file_path": str(outbox / "login-api.md"), "content": "---\nto: backend\n---\nMake the API."}),
-            Use(
-                "Bash",
-                {"command": "printf -- '---\\nto: frontend\\n---\\nMake the form.' > \"$AGENTPOOL_OUTBOX/login-form.md\""},
-            ),
+            Use("Write", api_task),
+            Use("Bash", {"command": form_task}),
             Say("I sent two tasks."),
             Say("The login is built."),
         ],

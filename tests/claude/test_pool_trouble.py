@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.claude.messages_api import Refuse, Say, Tokens
+from tests.claude.messages_api import Hang, Refuse, Say, Tokens, Use
 from tests.claude.pools import RealPool, nobody_listens
 from tests.claude.replies import usage_limit
 from tests.claude.running import eventually
@@ -27,6 +28,12 @@ def pool(claude_command: Path, api: MessagesApi, tmp_path: Path) -> Iterator[Rea
     """A pool that is not served yet."""
     with RealPool(tmp_path, claude_command, api) as pool:
         yield pool
+
+
+def seconds_of(hold: dict[str, Any]) -> float:
+    """How long a hold is to last."""
+    since, until = (datetime.fromisoformat(hold[key]) for key in ("since", "until"))
+    return (until - since).total_seconds()
 
 
 def test_a_request_that_the_api_refuses(pool: RealPool) -> None:
@@ -73,6 +80,24 @@ def test_a_usage_limit_holds_the_pool(pool: RealPool) -> None:
     assert len(pool.api.conversation()) == 1
 
 
+def test_a_limit_of_a_key(pool: RealPool) -> None:
+    """Where nobody says when a limit ends, the pool waits for minutes; a `retry-after` is taken as it is."""
+    pool.api.script("Much.", repeat(Refuse(429, "slow down")))
+    pool.start()
+    pool.drop("backend", "much", "Much.")
+    assert seconds_of(pool.hold("limit")) > 200
+    assert len(pool.api.conversation()) == 2
+
+
+def test_a_limit_with_a_pause(pool: RealPool) -> None:
+    """What the API asks for in `retry-after` is when the pool asks again."""
+    pool.api.script("Much.", [*repeat(Refuse(429, "slow down", {"retry-after": "1"}), 2), Say("Done.")])
+    pool.start()
+    pool.drop("backend", "much", "Much.")
+    assert seconds_of(pool.hold("limit")) <= 2
+    assert pool.settled("much")["attempt"] == 1
+
+
 def test_a_limit_is_over(pool: RealPool) -> None:
     """When the reset has come the pool goes on by itself, with the same attempt."""
     pool.environment["CLAUDE_CODE_OAUTH_TOKEN"] = "scripted"  # noqa: S105 - as above
@@ -87,17 +112,18 @@ def test_a_limit_is_over(pool: RealPool) -> None:
 
 def test_a_wrong_key_holds_the_pool(pool: RealPool) -> None:
     """A 401 holds the pool and says how to log in; a start with another key goes on with the same attempt."""
-    pool.api.script(lambda request: request.headers.get("x-api-key") == "wrong", repeat(Refuse(401, "invalid x-api-key")))
-    pool.start(ANTHROPIC_API_KEY="wrong")
+    pool.api.script("Open up.", repeat(Refuse(401, "invalid x-api-key")))
+    pool.start()
     pool.drop("backend", "locked", "Open up.")
     held = pool.hold("auth")
-    assert "401" in held["reason"] or "authenticate" in held["reason"].lower()
+    assert "Invalid API key" in held["reason"]
     assert "claude /login" in held["tip"]
     assert pool("stop").returncode == 0
     pool.api.script("Open up.", [Say("Open.")])
-    pool.start()
+    pool.start(ANTHROPIC_API_KEY="another")
     task = pool.settled("locked")
     assert (task["state"], task["attempt"]) == ("done", 1)
+    assert pool.api.conversation()[-1].headers["x-api-key"] == "another"
 
 
 def test_no_login_holds_the_pool(pool: RealPool) -> None:
@@ -129,11 +155,35 @@ def test_a_run_that_reaches_its_budget(pool: RealPool) -> None:
 def test_an_api_that_nobody_serves(pool: RealPool) -> None:
     """An API that cannot be reached is tried again, and in the end the task fails with the reason."""
     with nobody_listens() as url:
-        pool.configure(
-            agent={"env": {"ANTHROPIC_BASE_URL": url}}, runs={"max_attempts": 2, "transient_horizon": "0s"}
-        )
+        pool.configure(agent={"env": {"ANTHROPIC_BASE_URL": url}}, runs={"max_attempts": 2, "transient_horizon": "0s"})
         pool.start()
         pool.drop("backend", "alone", "Is anybody there?")
         task = pool.settled("alone")
     assert (task["state"], task["failure"], task["attempt"]) == ("failed", "transient", 2)
     assert "Unable to connect" in pool.answer("alone")
+
+
+def test_an_api_that_falls_silent(pool: RealPool) -> None:
+    """A run that says nothing for `stall_timeout` is ended, and the task is tried again."""
+    pool.configure(runs={"stall_timeout": "1s"})
+    pool.api.script("Speak.", [Hang("Well, "), Say("Here I am.")])
+    pool.start()
+    pool.drop("backend", "silent", "Speak.")
+    task = pool.settled("silent")
+    assert (task["state"], task["attempt"]) == ("done", 2)
+    first, second = task["attempts"]
+    assert (first["failure"], first["ended_by"], second["ended_by"]) == ("timeout", "stall", "itself")
+
+
+def test_an_outbox_that_is_refused(pool: RealPool) -> None:
+    """A run that writes to nobody fails its check, nothing of it is sent, and the next attempt is told why."""
+    misspelt = "printf -- '---\\nto: frontent\\n---\\nBuild it.\\n' > $AGENTPOOL_OUTBOX/form.md"
+    pool.api.script("Delegate.", [Use("Bash", {"command": misspelt}), Say("Sent."), Say("I did it myself.")])
+    pool.start()
+    pool.drop("architect", "plan", "Delegate.")
+    task = pool.settled("plan")
+    assert [(each["step"], each["failure"]) for each in task["attempts"]] == [("retry", "check"), ("done", None)]
+    told = pool.api.conversation("Delegate.")[-1].prompt
+    assert "did you mean `frontend`?" in told
+    assert told.index("did you mean") < told.index("Delegate.")
+    assert not pool.knows("form")

@@ -288,6 +288,13 @@ def test_a_run_that_ended_while_the_api_struggled(retry: Retry, kind: FailureKin
     assert report.retry_at == (1.0 + retry.delay_s if kind is FailureKind.LIMIT else None)
 
 
+def test_the_commands_own_pause_is_no_reset() -> None:
+    """Only whole seconds are what the API asked for; when a limit ends is else not known."""
+    own = StreamSummary(retry=Retry(1, 1, 0.541, 429, "rate_limit"), last_output_at=1.0)
+    assert judged(own).failure is FailureKind.LIMIT
+    assert judged(own).retry_at is None
+
+
 def test_nothing_but_error_output() -> None:
     """A command that said nothing is judged by how it ended, and its error output is shown."""
     report = judged(StreamSummary(), text="error: unknown option '--x'", has_output=False, exit_code=1)
