@@ -121,6 +121,8 @@ class _Routes:
         finally:
             settled.cancel()
             closing.cancel()
+            # A task that is cancelled and not waited for may outlive the loop.
+            await asyncio.wait({settled, closing})
         raise NoSupervisorError("the supervisor stops", tip="start it again with: agentpool start")
 
     async def cancel(self, request: Request) -> Json:

@@ -60,7 +60,7 @@ class RealPool:
         self.configure()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in self._supervisors:
             process.kill()
             process.wait(PATIENCE_SECONDS)
@@ -69,6 +69,8 @@ class RealPool:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         eventually(lambda: not self.family(), "no process of the pool is left")
+        # A run that nobody asked for would have been paid for.
+        assert kind is not None or self.api.unscripted == []
 
     @property
     def project(self) -> Path:

@@ -181,6 +181,7 @@ class ServedPool:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._await(_cancel_the_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)
         self._loop.close()
@@ -221,3 +222,11 @@ class ServedPool:
 
     def _await(self, work: object) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)  # type: ignore[arg-type]
+
+
+async def _cancel_the_rest() -> None:
+    """Nothing may be pending when the loop is closed."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in rest:
+        each.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
