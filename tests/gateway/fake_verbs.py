@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from agentpool.gateway.address import socket_path
@@ -57,7 +58,8 @@ class FakeVerbs:
         self.sent: list[tuple[dict[str, object], str]] = []
         self.calls: list[tuple[object, ...]] = []
         self.state: Json = {
-            "pid": os.getpid(), "pool": "shop", "name": "shop", "version": "0.1.0", "state": "running", "since": "2026-11-21T08:00:00Z",
+            "pid": os.getpid(), "pool": "shop", "name": "shop", "version": "0.1.0", "state": "running",
+            "since": "2026-11-21T08:00:00Z",
             "holds": [], "runs": [], "waiting": [], "counts": {}, "spent_today_usd": 1.5, "day_usd": 50.0,
             "warnings": [],
         }  # fmt: skip
@@ -90,12 +92,11 @@ class FakeVerbs:
     async def settled(self, task_id: str, timeout: float) -> Json:  # noqa: ASYNC109
         """See `Verbs.settled`."""
         self.waiting += 1
-        end = asyncio.get_running_loop().time() + timeout
-        while self.task(task_id)["state"] not in ("done", "failed", "cancelled"):
-            try:
-                await asyncio.wait_for(self.changed.wait(), end - asyncio.get_running_loop().time())
-            except TimeoutError:
-                break
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.task(task_id)["state"] not in ("done", "failed", "cancelled"):
+                    await self.changed.wait()
+                    self.changed.clear()
         return self.task(task_id)
 
     async def send(self, header: Mapping[str, object], body: str) -> Json:
