@@ -105,7 +105,7 @@ class LiveFiles:
         if not replaced and all(os.fstat(file.fd).st_nlink for file in self._newest_first()):
             return None
         if replaced:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(exist_ok=True)
             atomic.sync_directory(self.directory.parent)
         missing = [file for file in self._newest_first() if not _leads_to(file.path, file.fd)]
         for file in missing:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentpool.model.errors import AgentpoolError, TimedOutError
-from agentpool.model.names import ARCHITECT, RESEARCHER
+from agentpool.model.names import ARCHITECT, PEOPLE, RESEARCHER
 from agentpool.model.run import EndedBy, FailureKind, RunReport
 from agentpool.runs.agent import RunSpec
 from agentpool.runs.family import find_leader
@@ -219,12 +219,13 @@ class Runner:
 
 
 def _off_limits(layout: Layout, name: str, experts: frozenset[str]) -> list[str]:
-    """Rules that keep a run away from the pool's own files and from the knowledge of others."""
-    root = layout.root
-    files = [root / "pool.toml", root / "taskboard.json", *(layout.home(each) for each in ("human", "concierge"))]
-    files += [layout.journal, layout.mail, layout.archive, layout.deadletter, root / "approvals", layout.supervisor]
-    files += [layout.home(each) for each in (ARCHITECT, RESEARCHER, *sorted(experts)) if each != name]
-    return [f"Edit(/{path}{'/**' if not path.suffix else ''})" for path in files]
+    """Rules that keep a run to its outbox and its own knowledge: mail by another way would escape its settling."""
+    root, home = layout.root, layout.home(name)
+    files = [layout.configuration, layout.taskboard, layout.supervisor, home / "identity.md"]
+    trees = [layout.journal, layout.mail, layout.archive, layout.deadletter, layout.postoffice, root / "approvals"]
+    trees += [home / "inbox", *(layout.home(each) for each in PEOPLE)]
+    trees += [layout.home(each) for each in (ARCHITECT, RESEARCHER, *sorted(experts)) if each != name]
+    return [*(f"Edit(/{path})" for path in files), *(f"Edit(/{path}/**)" for path in sorted(trees))]
 
 
 def _has_output(stream: Path) -> bool:

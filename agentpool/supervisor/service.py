@@ -16,7 +16,7 @@ from agentpool.gateway.app import create_app
 from agentpool.gateway.server import GatewayServer
 from agentpool.gateway.verbs import StopMode
 from agentpool.model import events as ev
-from agentpool.model.errors import JournalError
+from agentpool.model.errors import JournalError, NoPoolError
 from agentpool.model.moment import iso
 from agentpool.pool import atomic
 from agentpool.pool.founding import ensure_directories
@@ -48,6 +48,7 @@ def serve(layout: Layout, *, home: Path) -> None:
         PoolHeldError: another supervisor serves it.
         ConfigurationError: `pool.toml` cannot be used.
         JournalError: the journal is damaged, or missing where there is a history.
+        NoPoolError: the pool's directory is not there, or was taken away while it was served.
     """
     with PoolLock.acquire(layout.root, holder=layout.supervisor) as lock:
         settings = Settings(layout, home)
@@ -86,9 +87,15 @@ class _Service:
                 await supervisor.run()
             finally:
                 guard.cancel()
+            if not self._lock.stands():
+                raise NoPoolError(
+                    f"{layout.root} was removed, moved or replaced while it was served; its runs are left alone",
+                    tip="put it back, or make a new one with: agentpool init",
+                )
             await supervisor.end((self._mode or StopMode.LEAVE).value)
         finally:
-            layout.supervisor.unlink(missing_ok=True)
+            if self._lock.stands():
+                layout.supervisor.unlink(missing_ok=True)
             if self._server is not None:
                 await self._server.stop()
             await supervisor.close()
@@ -142,7 +149,6 @@ class _Service:
                 await self._open_gateway(verbs, address)
             elif not self._layout.supervisor.exists() and self._layout.run.is_dir():
                 self._announce(address)
-        log.error("%s is gone; its runs are left alone", self._layout.root, extra={"action": "pool.gone"})
         self.stop(StopMode.LEAVE)
 
 

@@ -175,7 +175,8 @@ def _files(directory: Path) -> list[Path]:
     try:
         files = list(directory.iterdir())
     except FileNotFoundError:
-        return []
+        # Nobody knows what it held, so this run's end cannot be taken for all that it had to say.
+        raise MailError("it is gone: somebody removed it while the run lived") from None
     except (NotADirectoryError, PermissionError) as error:
         raise MailError(f"it cannot be read: {error.strerror}") from None
     return sorted(file for file in files if file.name.endswith(".md") and not file.name.startswith("."))

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
-from agentpool.model.errors import UsageError
+from agentpool.model.errors import NoPoolError, UsageError
 from agentpool.model.mail import Mail, MailType
 from agentpool.model.moment import iso
 from agentpool.model.names import HUMAN, SUPERVISOR
@@ -57,6 +57,8 @@ class Upkeep:
             NoPoolError: the pool's directory is gone.
         """
         self.next_sweep = now + self._settings.configuration.pool.sweep
+        if not self._layout.root.is_dir():
+            raise NoPoolError(f"{self._layout.root} was removed while it was served; its runs are left alone")
         await self._ledger.restore_deleted()
         changed = self._settings.reload()
         if self._settings.refresh_experts() or changed:

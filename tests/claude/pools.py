@@ -61,9 +61,9 @@ class RealPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for process in self._supervisors:
-            process.kill()
-            process.wait(PATIENCE_SECONDS)
+        for supervisor in self._supervisors:
+            supervisor.kill()
+            supervisor.wait(PATIENCE_SECONDS)
         self.api.release()
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -80,8 +80,9 @@ class RealPool:
     def configure(self, **tables: Mapping[str, object]) -> None:
         """Writes `pool.toml`: these keys of these tables, on top of what the pool needs."""
         agent = {"kind": "claude", "command": str(self.command), "model": "sonnet"}
+        all_tables: dict[str, Mapping[str, object]] = {"agent": agent, "budget": {}, **_IMPATIENT}
         lines: list[str] = []
-        for table, needed in {"agent": agent, "budget": {}, **_IMPATIENT}.items():
+        for table, needed in all_tables.items():
             settings = {**needed, **tables.get(table, {})}
             lines += [f"[{table}]", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
         self.layout.configuration.write_text("\n".join(lines) + "\n")
@@ -187,14 +188,14 @@ class RealPool:
 
     def _started(self, process: psutil.Process) -> bool:
         try:
-            marked = process.environ().get("AGENTPOOL_POOL") == str(self.layout.root)
-            return marked and process.status() != psutil.STATUS_ZOMBIE
+            pool: str | None = process.environ().get("AGENTPOOL_POOL")
+            return pool == str(self.layout.root) and is_alive(process.pid)
         except psutil.Error:
             return False
 
     def _serves(self, pid: int) -> bool:
         try:
-            return self.status()["pid"] == pid
+            return bool(self.status()["pid"] == pid)
         except NoSupervisorError:
             return False
 
@@ -219,9 +220,10 @@ def tool_answer(request: Request) -> str:
 def is_alive(pid: int) -> bool:
     """Whether a process has not ended."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        status: str = psutil.Process(pid).status()
     except psutil.NoSuchProcess:
         return False
+    return status != psutil.STATUS_ZOMBIE
 
 
 def _toml(value: object) -> str:

@@ -162,7 +162,7 @@ def test_two_experts_and_a_continuation(pool: RealPool) -> None:
     assert continued.prompt.index("The form posts") < continued.prompt.index("Build the login.")
     steps = [attempt["step"] for attempt in task["attempts"]]
     assert steps == ["delegate", "done"]
-    assert [each["id"] for each in pool.client.inbox("human")["mails"]] == ["login.response"]
+    assert [file.name for file in pool.layout.inbox("human").iterdir()] == ["login.response.md"]
 
 
 def test_an_answer_in_a_file(pool: RealPool) -> None:
