@@ -14,6 +14,7 @@ from agentpool.cli.completion import mailboxes
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.new_id import new_id
 from agentpool.cli.output import note
+from agentpool.cli.progress import ProgressLine
 from agentpool.cli.settlement import tell_settlement
 from agentpool.cli.waiting import wait_for
 from agentpool.model.errors import TimedOutError, UnknownIdError
@@ -47,7 +48,8 @@ def ask(
     fetch = f"fetch the answer with: agentpool wait {task_id}, or later: agentpool inbox"
     try:
         client.send({"id": task_id, "to": to, "type": MailType.QUESTION.value}, question)
-        task = wait_for(client, task_id, seconds)
+        with ProgressLine(client, [task_id]) as progress:
+            task = wait_for(client, task_id, seconds, progress)
     except TimedOutError as error:
         raise TimedOutError(f"no answer from {to} yet: {error.message}", tip=fetch) from None
     except KeyboardInterrupt:

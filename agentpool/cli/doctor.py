@@ -14,6 +14,7 @@ from agentpool.cli.checks.finding import Finding, Level, note, ok, problem
 from agentpool.cli.checks.journal import check_journal
 from agentpool.cli.checks.leftovers import check_leftovers
 from agentpool.cli.checks.pool import check_pool
+from agentpool.cli.checks.tools import check_tools
 from agentpool.cli.checks.watching import check_watching
 from agentpool.cli.client import Client
 from agentpool.cli.output import say, say_json
@@ -77,6 +78,7 @@ def _look(layout: Layout, home: Path, *, repair: bool) -> Iterator[Finding]:
             yield note("settings", warning)
         if not loaded.warnings:
             yield ok("settings", f"{layout.configuration} is sound")
+        yield from check_tools(loaded.configuration)
         yield from check_command(layout, loaded.configuration, home)
     yield from check_watching(layout)
     yield supervisor or ok("supervisor", "none serves this pool")

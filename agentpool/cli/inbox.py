@@ -13,12 +13,13 @@ from agentpool.cli.client import Client
 from agentpool.cli.moments import local
 from agentpool.cli.output import note, say, say_all, say_json, say_markdown
 from agentpool.cli.terminal import one_line, style, table
-from agentpool.model.errors import UnknownIdError
+from agentpool.model.errors import NoSupervisorError, UnknownIdError, UsageError
 from agentpool.model.names import CONCIERGE, HUMAN, nearest
 from agentpool.pool.layout import find_pool
 
 if TYPE_CHECKING:
     from agentpool.cli.answers import Row
+    from agentpool.pool.layout import Layout
 
 app = typer.Typer()
 
@@ -40,10 +41,14 @@ def inbox(
 ) -> None:
     """List the answers that nobody has read yet; with an id, print one.
 
-    What was read moves to the archive.
+    What was read moves to the archive, unless nobody serves the pool.
     """
-    client = Client(find_pool(Path.cwd()))
-    mails = answers.rows(client.inbox(mailbox.value), "mails")
+    layout = find_pool(Path.cwd())
+    client = Client(layout)
+    try:
+        mails, served = answers.rows(client.inbox(mailbox.value), "mails"), True
+    except NoSupervisorError:
+        mails, served = _left(layout, mailbox), False
     if mail_id is None and not everything:
         _list(mails, as_json=as_json)
         return
@@ -53,7 +58,19 @@ def inbox(
     for index, mail in enumerate(chosen):
         if not as_json:
             _print(mail, first=index == 0)
-        client.read(answers.text(mail, "id"), mailbox.value)
+        if served:
+            client.read(answers.text(mail, "id"), mailbox.value)
+    if chosen and not served:
+        note("it stays unread and in the inbox: no supervisor serves this pool")
+
+
+def _left(layout: Layout, mailbox: Mailbox) -> list[dict[str, object]]:
+    from agentpool.pool.inbox import list_inbox  # noqa: PLC0415 - it reads YAML, which a served pool does not cost
+
+    try:
+        return list_inbox(layout, mailbox.value)
+    except OSError as error:
+        raise UsageError(f"{layout.inbox(mailbox.value)} cannot be read: {error.strerror}") from error
 
 
 def _list(mails: list[dict[str, object]], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from agentpool.cli.commands import Commands
-from agentpool.cli.terminal import printable, style
+from agentpool.cli.output import say_error
 from agentpool.model.errors import AgentpoolError
 
 app = typer.Typer(
@@ -63,7 +63,7 @@ def _run() -> int:
     try:
         app(prog_name="agentpool")
     except AgentpoolError as error:
-        _report(error)
+        say_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -73,9 +73,3 @@ def _run() -> int:
         # typer ends a command whose reader has gone with 1; `agentpool board | head` is no failure.
         return 0 if isinstance(end.__context__, BrokenPipeError) else end.code or 0
     return 0
-
-
-def _report(error: AgentpoolError) -> None:
-    typer.echo(f"{style('error:', 'red', sys.stderr)} {printable(error.message)}", err=True)
-    if error.tip:
-        typer.echo(f"  {style('tip:', 'cyan', sys.stderr)} {printable(error.tip)}", err=True)

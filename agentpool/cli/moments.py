@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import typer
 
-from agentpool.pool.duration import parse_duration
+from agentpool.model.duration import parse_duration
 
+_UNKNOWN = "\N{EN DASH}"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -56,6 +57,11 @@ def dollars(amount: object) -> str:
     """US dollars: to the cent, small amounts to the hundredth of a cent."""
     value = float(amount) if isinstance(amount, (int, float)) else 0.0
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}".rstrip("0").ljust(5, "0")
+
+
+def dollars_so_far(amount: object) -> str:
+    """As `dollars`, or a dash where nothing is known yet: a run tells what it cost at its end."""
+    return dollars(amount) if amount else _UNKNOWN
 
 
 def timeout(text: str | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,8 @@ from agentpool.cli.terminal import columns, is_terminal, printable, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from agentpool.model.errors import AgentpoolError
 
 #: Columns up to which prose is easy to read.
 _PROSE = 100
@@ -40,6 +43,13 @@ def say_all(lines: Iterable[str]) -> None:
 def note(line: str) -> None:
     """A line beside the output, on standard error."""
     typer.echo(printable(line), err=True)
+
+
+def say_error(error: AgentpoolError) -> None:
+    """An error beside the output: what happened, and on a line of its own what to do next."""
+    typer.echo(f"{style('error:', 'red', sys.stderr)} {printable(error.message)}", err=True)
+    if error.tip:
+        typer.echo(f"  {style('tip:', 'cyan', sys.stderr)} {printable(error.tip)}", err=True)
 
 
 def say_json(value: Mapping[str, object]) -> None:

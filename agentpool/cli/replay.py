@@ -9,7 +9,7 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
-from agentpool.cli.output import note, say, say_all
+from agentpool.cli.output import note, say, say_all, say_error
 from agentpool.cli.terminal import one_line, printable, table
 from agentpool.model.errors import AgentpoolError, UnknownIdError, UsageError
 from agentpool.pool.layout import find_pool
@@ -24,7 +24,7 @@ _REASON = ".reason.md"
 
 @app.command()
 def replay(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Files under deadletter/.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Files under deadletter/.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
     only_list: Annotated[bool, typer.Option("--list", "-l", help="List them with their reasons.")] = False,
@@ -49,7 +49,7 @@ def replay(
         try:
             say(f"{one_line(file)}: dropped as {one_line(answers.text(client.replay(file), 'dropped'))}")
         except UnknownIdError as error:
-            note(f"error: {error.message}")
+            say_error(error)
             failed = error
     if failed is not None:
         raise typer.Exit(failed.exit_code)

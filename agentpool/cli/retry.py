@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def retry(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=task_ids)],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", autocompletion=task_ids)],
 ) -> None:
     """Try a failed or cancelled task again.
 

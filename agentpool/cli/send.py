@@ -15,6 +15,7 @@ from agentpool.cli.completion import mailboxes, task_ids
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.new_id import new_id
 from agentpool.cli.output import note, say, say_json
+from agentpool.cli.progress import ProgressLine
 from agentpool.cli.settlement import tell_settlement
 from agentpool.cli.waiting import wait_for
 from agentpool.model.errors import NoSupervisorError, UsageError
@@ -103,8 +104,11 @@ def send(
     if not wait:
         say_json(accepted) if as_json else say(answers.text(accepted, "id"))
         return
-    note(answers.text(accepted, "id"))
-    tell_settlement(wait_for(client, answers.text(accepted, "id"), seconds), as_json=as_json)
+    sent = answers.text(accepted, "id")
+    note(sent)
+    with ProgressLine(client, [sent]) as progress:
+        task = wait_for(client, sent, seconds, progress)
+    tell_settlement(task, as_json=as_json)
 
 
 def drop(layout: Layout, mail_id: str, header: dict[str, object], body: str) -> None:

@@ -9,9 +9,10 @@ import typer
 
 from agentpool.cli import answers
 from agentpool.cli.client import Client
-from agentpool.cli.left_board import left_tasks
-from agentpool.cli.moments import dollars, local, since
-from agentpool.cli.output import heading, say, say_all, say_json, state
+from agentpool.cli.left_board import left_tasks, note_of_drops
+from agentpool.cli.moments import dollars, dollars_so_far, local, since
+from agentpool.cli.output import heading, note, say, say_all, say_json, state
+from agentpool.cli.run_text import doing
 from agentpool.cli.terminal import one_line, style, table
 from agentpool.model.errors import NoSupervisorError
 from agentpool.pool.layout import find_pool
@@ -47,8 +48,11 @@ def status(
 def _top(now: Row) -> list[str]:
     name = answers.text(now, "state")
     colour = {"running": "green", "held": "red"}.get(name, "yellow")
+    # The time is the supervisor's own; what holds or stops the pool came later.
+    up = f"{'' if name == 'running' else ', up'} for {since(now.get('since'))}"
     lines = [
-        f"{style(one_line(answers.text(now, 'pool')), 'bold')}  {style(name, colour)} for {since(now.get('since'))}",
+        f"{style(one_line(answers.text(now, 'name')), 'bold')}  {style(name, colour)}{up}",
+        one_line(answers.text(now, "pool")),
         f"pid {answers.text(now, 'pid')}  agentpool {one_line(answers.text(now, 'version'))}",
         f"today {dollars(now.get('spent_today_usd'))} of {dollars(now.get('day_usd'))}  {_counts(now)}".rstrip(),
     ]
@@ -76,8 +80,8 @@ def _runs(runs: list[dict[str, object]]) -> list[str]:
             answers.text(run, "name"),
             answers.text(run, "task"),
             since(run.get("since")),
-            dollars(run.get("cost_usd")),
-            answers.text(run, "retrying") or answers.text(run, "tool") or "…",
+            dollars_so_far(run.get("cost_usd")),
+            doing(run),
         )
         for run in runs
     ]
@@ -119,3 +123,6 @@ def _tell_what_is_left(layout: Layout, *, as_json: bool) -> None:
         say(heading("Open when the last supervisor ended", str(len(left))))
         cells = [[answers.text(task, key) for key in ("id", "to", "state", "subject")] for task in left[:_LISTED]]
         say_all(table(cells, indent="  "))
+    drops = note_of_drops(layout)
+    if drops:
+        note(drops)

@@ -12,6 +12,7 @@ from agentpool.cli import answers
 from agentpool.cli.client import Client
 from agentpool.cli.moments import timeout as seconds_of
 from agentpool.cli.output import note, say
+from agentpool.cli.terminal import counted
 from agentpool.gateway.verbs import StopMode
 from agentpool.model.errors import NoSupervisorError, TimedOutError, UsageError
 from agentpool.pool.layout import find_pool
@@ -43,9 +44,9 @@ def stop(
     pid = int(answers.number(client.status(), "pid"))
     runs = answers.names(client.stop(mode.value), "runs")
     if runs and mode is StopMode.DRAIN:
-        note(f"waiting for {_count(runs)} to end: {', '.join(runs)}  (--now stops them)")
+        note(f"waiting for {counted(len(runs), 'run')} to end: {', '.join(runs)}  (--now stops them)")
     elif runs:
-        note(f"{'stopping' if mode is StopMode.NOW else 'leaving'} {_count(runs)}: {', '.join(runs)}")
+        note(f"{'stopping' if mode is StopMode.NOW else 'leaving'} {counted(len(runs), 'run')}: {', '.join(runs)}")
     deadline = None if seconds is None else time.monotonic() + seconds
     asked = time.monotonic()
     while _lives(pid):
@@ -66,14 +67,10 @@ def _tell_progress(client: Client, runs: list[str]) -> list[str]:
     except NoSupervisorError:
         return runs
     for run in sorted(set(runs) - set(living)):
-        note(f"{run} ended; {_count(living)} to go")
+        note(f"{run} ended; {counted(len(living), 'run')} to go")
     return [run for run in runs if run in living]
 
 
 def _lives(pid: int) -> bool:
     state = state_of(pid)
     return state is not None and not state.zombie
-
-
-def _count(runs: list[str]) -> str:
-    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"

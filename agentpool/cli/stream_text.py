@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentpool.cli import answers
 from agentpool.cli.moments import dollars, span
-from agentpool.cli.terminal import clip, columns, one_line, printable, style
+from agentpool.cli.terminal import clip, columns, counted, one_line, printable, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,18 +93,25 @@ def _tool_result(block: Row) -> Iterator[str]:
     for line in lines[:_RESULT_LINES]:
         yield style(f"  {clip(line.expandtabs(4), columns() - _PADDING)}", colour)
     if len(lines) > _RESULT_LINES:
-        yield style(f"  … {len(lines) - _RESULT_LINES} more lines", "dim")
+        yield style(f"  … {counted(len(lines) - _RESULT_LINES, 'more line')}", "dim")
 
 
 def _result(event: Row) -> Iterator[str]:
     failed = bool(event.get("is_error")) or answers.text(event, "subtype") != "success"
-    seconds = answers.number(event, "duration_ms") / 1000
-    about = (
-        f"── {'failed' if failed else 'ended'}: {answers.text(event, 'subtype')}, "
-        f"{answers.text(event, 'num_turns')} turns, {span(seconds)}, {dollars(event.get('total_cost_usd'))}"
-    )
-    yield style(one_line(about), "red" if failed else "green")
+    turns, seconds = answers.number(event, "num_turns"), answers.number(event, "duration_ms") / 1000
+    about = [_how_it_failed(event)] if failed else ["ended"]
+    about += [counted(turns, "turn"), span(seconds), dollars(event.get("total_cost_usd"))]
+    yield style(one_line(f"── {', '.join(about)}"), "red" if failed else "green")
     if failed:
-        yield from printable(answers.text(event, "result")).splitlines()
+        for text in (answers.text(event, "result"), *answers.names(event, "errors")):
+            yield from printable(text).splitlines()
     for denial in answers.rows(event, "permission_denials"):
         yield style(f"   denied: {one_line(answers.text(denial, 'tool_name'))}", "yellow")
+
+
+def _how_it_failed(event: Row) -> str:
+    # The command says `success` also of a run that ended with an error of the API.
+    status, subtype = answers.text(event, "api_error_status"), answers.text(event, "subtype")
+    if status:
+        return f"failed: API status {status}"
+    return f"failed: {subtype}" if subtype not in ("", "success") else "failed"

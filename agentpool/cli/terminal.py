@@ -42,6 +42,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def counted(number: float, noun: str) -> str:
+    """How many there are of something: `1 turn`, `2 turns`."""
+    return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
+
+
 def is_terminal(stream: TextIO | None = None) -> bool:
     """Whether a person sees what is written to the stream (standard output by default)."""
     return (sys.stdout if stream is None else stream).isatty()

@@ -18,7 +18,8 @@ from rich.text import Text
 from agentpool.cli import answers
 from agentpool.cli.answers import Row
 from agentpool.cli.event_text import answer_of
-from agentpool.cli.moments import dollars, local, since
+from agentpool.cli.moments import dollars, dollars_so_far, local, since
+from agentpool.cli.run_text import doing
 from agentpool.cli.terminal import one_line
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ class View:
         first.append(f" {_pool_name(status)} ", "bold reverse")
         first.append(f"  {said}", _COLOURS.get(name, ""))
         if name not in _SAID:
-            first.append(f"  for {since(status.get('since'), now=now)}", "dim")
+            # The time is the supervisor's; what holds the pool came later.
+            up = " for" if name == "running" else ", up for"
+            first.append(f"{up} {since(status.get('since'), now=now)}", "dim")
         first.append(f"   today {dollars(status.get('spent_today_usd'))} of {dollars(status.get('day_usd'))}")
         counts = answers.row(status, "counts")
         second = Text(no_wrap=True, overflow="ellipsis", style="dim")
@@ -126,17 +129,12 @@ class View:
             return [_line(" Nothing runs.", "bold"), Text()]
         grid = _grid(_NAME, _ID, _WORD, _WORD, None)
         for run in runs[:most]:
-            retrying = one_line(answers.text(run, "retrying"))
-            calls = int(answers.number(run, "tool_calls"))
-            tool = one_line(answers.text(run, "tool")) or ("thinking" if calls else "starting")
-            doing = f"{tool}  ({calls})" if calls else tool
             grid.add_row(
                 Text(one_line(answers.text(run, "name")), "cyan"),
                 Text(one_line(answers.text(run, "task"))),
                 Text(since(run.get("since"), now=now), "dim"),
-                # The command tells what it cost at its end; until then nothing is better than a wrong zero.
-                Text(dollars(run["cost_usd"]) if run.get("cost_usd") else "", "dim"),
-                Text(retrying, "yellow") if retrying else Text(doing),
+                Text(dollars_so_far(run.get("cost_usd")), "dim"),
+                Text(doing(run), "yellow" if run.get("retrying") else ""),
             )
         return [_line(f" Running {len(runs)}", "bold"), Padding(grid, _INDENT), *_rest(len(runs) - most), Text()]
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from agentpool.cli import answers
 from agentpool.cli.output import note
+from agentpool.cli.progress import TICK
 from agentpool.model.errors import AgentpoolError, NoSupervisorError, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentpool.cli.client import Client, Json
+    from agentpool.cli.progress import ProgressLine
 
 #: Seconds of one request. Short enough that a restarted supervisor is asked again soon.
 _ONE_REQUEST = 30.0
@@ -23,36 +25,45 @@ _PATIENCE = 60.0
 _PAUSE = 0.25
 
 
-def wait_for(client: Client, task_id: str, seconds: float | None) -> Json:
+def wait_for(client: Client, task_id: str, seconds: float | None, progress: ProgressLine) -> Json:
     """The task once it is settled.
 
     Args:
         client: asks the supervisor.
         task_id: the task.
         seconds: None waits for ever.
+        progress: is drawn meanwhile.
 
     Raises:
         TimedOutError: it is not settled after `seconds`.
         UnknownIdError: there is no such task.
         NoSupervisorError: nobody serves the pool, or nobody came back within a minute.
     """
+    return _wait(client, task_id, seconds, progress, draws=True)
+
+
+def _wait(client: Client, task_id: str, seconds: float | None, progress: ProgressLine, *, draws: bool) -> Json:
     deadline = None if seconds is None else time.monotonic() + seconds
+    one_request = TICK if draws and progress.is_seen else _ONE_REQUEST
     task = client.task(task_id)
     gone_since: float | None = None
     while not answers.is_settled(task):
-        left = _ONE_REQUEST if deadline is None else deadline - time.monotonic()
+        left = one_request if deadline is None else deadline - time.monotonic()
         if left <= 0:
             raise TimedOutError(
                 f"{task_id} is not settled yet: it is {answers.text(task, 'state')}",
                 tip=f"it goes on; wait again with: agentpool wait {task_id}",
             )
         try:
-            task = client.settled(task_id, min(left, _ONE_REQUEST))
+            task = client.settled(task_id, min(left, one_request))
             gone_since = None
+            if draws and not answers.is_settled(task):
+                progress.draw()
         except NoSupervisorError:
             now = time.monotonic()
             if gone_since is None:
                 gone_since = now
+                progress.clear()
                 note("the supervisor went away; waiting for it to come back")
             if now - gone_since > _PATIENCE:
                 raise
@@ -60,8 +71,8 @@ def wait_for(client: Client, task_id: str, seconds: float | None) -> Json:
     return task
 
 
-def wait_for_any(client: Client, task_ids: Sequence[str], seconds: float | None) -> Json:
-    """The first of these tasks that is settled.
+def wait_for_any(client: Client, task_ids: Sequence[str], seconds: float | None, progress: ProgressLine) -> Json:
+    """The first of these tasks that is settled; the arguments are those of `wait_for`.
 
     Raises:
         TimedOutError: none is settled after `seconds`.
@@ -72,13 +83,18 @@ def wait_for_any(client: Client, task_ids: Sequence[str], seconds: float | None)
 
     def wait(task_id: str) -> None:
         try:
-            results.put(wait_for(client, task_id, seconds))
+            results.put(_wait(client, task_id, seconds, progress, draws=False))
         except AgentpoolError as error:
             results.put(error)
 
     for task_id in task_ids:
         threading.Thread(target=wait, args=(task_id,), daemon=True).start()
-    first = results.get()
+    first = None
+    while first is None:
+        try:
+            first = results.get(timeout=TICK if progress.is_seen else None)
+        except queue.Empty:
+            progress.draw()
     if isinstance(first, AgentpoolError):
         raise first
     return first

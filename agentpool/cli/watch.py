@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentpool.cli import answers
 from agentpool.cli.client import Client
 from agentpool.cli.event_text import line_of
 from agentpool.cli.news import news
 from agentpool.cli.output import note, say
-from agentpool.cli.terminal import is_terminal
+from agentpool.cli.terminal import is_terminal, one_line
 from agentpool.pool.layout import find_pool
+
+if TYPE_CHECKING:
+    from agentpool.cli.answers import Row
 
 app = typer.Typer()
 
@@ -41,7 +45,9 @@ def watch(
         client.status()
         show_live(client, stay=True)
         return
-    stream_lines(client, as_json=as_json, since=_now(client) if since is None else since, stay=True)
+    status = client.status()
+    note(f"watching {one_line(answers.text(status, 'name'))}")
+    stream_lines(client, as_json=as_json, since=_now(status) if since is None else since, stay=True)
 
 
 def stream_lines(client: Client, *, as_json: bool, since: int | None, stay: bool) -> None:
@@ -62,9 +68,9 @@ def stream_lines(client: Client, *, as_json: bool, since: int | None, stay: bool
                 say(line)
 
 
-def _now(client: Client) -> int | None:
+def _now(status: Row) -> int | None:
     """The last event's number, from which on a restarted supervisor's first events are not missed."""
-    seq = client.status().get("seq")
+    seq = status.get("seq")
     return seq if isinstance(seq, int) else None
 
 

@@ -28,7 +28,8 @@ class Verbs(Protocol):
 
     A *task* has `id, to, from, type, state, reason, attempt, priority, depends_on, created, started, ended, cost_usd`
     (times as ISO 8601 in UTC, null where there is none; money in US dollars) and also `subject, thread, parent,
-    waits_for, children, failure, settlement, run`.
+    waits_for, children, failure, settlement, run, cancel_requested`; the last is true from the request on, also while
+    its run is still being stopped.
     """
 
     def status(self) -> Json:

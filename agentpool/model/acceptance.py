@@ -50,7 +50,7 @@ def check_mail(mail: Mail, board: Board, mailboxes: Collection[str]) -> None:
     if mail.contracts:
         raise MailError("it names contracts, which this version of agentpool cannot enforce yet: take `contracts:` out")
     if mail.type is MailType.HANDOFF:
-        raise MailError("a handoff is what a run sends: send a task instead")
+        raise MailError("this version of agentpool knows no handoff yet: send a task instead")
     if mail.type is MailType.CANCEL and mail.cancels not in board.tasks:
         raise MailError(f"it cancels {mail.cancels}, which is no open task")
 

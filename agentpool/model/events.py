@@ -147,13 +147,11 @@ class CancelRequested:
 
     Args:
         tree: whether its open descendants are meant too.
-        by: who asked.
     """
 
     name: ClassVar[str] = "task.cancel-requested"
     task: str
     tree: bool = False
-    by: str = "human"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +253,6 @@ class TaskRetried:
 
     name: ClassVar[str] = "task.retried"
     mail: Mail
-    by: str = "human"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +304,16 @@ class Entry:
     seq: int
     at: float
     event: Event
+
+
+def subject(event: Event) -> str:
+    """What an event is about, for the log: the id of its run, task or mail; empty where it is about the pool."""
+    for name in ("run", "task", "id", "file"):
+        value = getattr(event, name, None)
+        if value is not None:
+            return str(value)
+    mail = getattr(event, "mail", None)
+    return mail.id if isinstance(mail, Mail) else ""
 
 
 def encode(event: Event) -> dict[str, object]:

@@ -10,6 +10,7 @@ from math import isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, TypeVar
 
+from agentpool.model.duration import is_duration, parse_duration
 from agentpool.model.errors import MailError
 from agentpool.model.mail import Mail, MailType, Priority, Status
 from agentpool.model.moment import iso
@@ -25,8 +26,6 @@ _NESTING = 8
 #: How near a key must be to a known one to be taken for a misspelling (`reply-to` and `depends` are, `author` is not).
 _NEAR = 0.81
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_DURATION = re.compile(r"(\d+)\s*([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _E = TypeVar("_E", bound=StrEnum)
 
 #: The keys of a header, in the order in which they are written.
@@ -228,9 +227,9 @@ class _Reader:
 def _moment(value: object, now: float) -> float:
     """Seconds since the epoch. A day lasts until its end; a moment without a zone is in UTC."""
     if isinstance(value, str):
-        duration = _DURATION.fullmatch(value.strip())
-        if duration:
-            return now + int(duration[1]) * _SECONDS[duration[2]]
+        together = "".join(value.split())
+        if is_duration(together):
+            return now + parse_duration(together)
         read = date if _DAY.fullmatch(value.strip()) else datetime
         value = read.fromisoformat(value.strip())
     if isinstance(value, datetime):

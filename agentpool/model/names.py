@@ -32,7 +32,7 @@ NAME_LENGTH = 64
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_LENGTH - 1}}}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
-_RESERVED = re.compile(r"\.response(-\d+)?$|\.md$|\.reason$", re.IGNORECASE)
+_RESERVED = re.compile(r"\.response(-\d+)?$|\.(md|reason|refused|missing)$", re.IGNORECASE)
 _RESPONSE = re.compile(r"\.response(-\d+)?$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -49,7 +49,10 @@ def check_id(value: str) -> str:
             f"starting with a letter or digit, at most {ID_LENGTH} characters"
         )
     if _RESERVED.search(value):
-        raise MailError(f"the id {_shown(value)} is not allowed: the pool keeps the endings .response, .reason and .md")
+        raise MailError(
+            f"the id {_shown(value)} is not allowed: "
+            "the pool keeps the endings .response, .refused, .missing, .reason and .md"
+        )
     return value
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from agentpool.model.events import Hold, Step
-from agentpool.model.mail import Mail, Status
+from agentpool.model.mail import Mail, MailType, Status
 from agentpool.model.run import EndedBy, FailureKind, RunReport
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def after_run(  # noqa: PLR0911 - one return for each rule, in the order in whic
     if task.cancel_requested:
         return Verdict(Step.CANCELLED, reason="cancelled")
     if report.failure is not None:
-        return _after_failure(task, report, policy, now, run)
+        return _after_failure(task, report, report.failure, policy, now, run)
     if outbox_problem:
         return _try_again(task, FailureKind.CHECK, f"its outbox was refused: {outbox_problem}", policy, None)
-    response = next((mail for mail in outbox if mail.type.value == "response"), None)
+    response = next((mail for mail in outbox if mail.type is MailType.RESPONSE), None)
     if any(mail.type.is_work for mail in outbox):
         if task.continuations >= policy.max_continuations:
             reason = f"it sent tasks again after {task.continuations} continuations, which is the limit"
@@ -100,9 +100,8 @@ def after_run(  # noqa: PLR0911 - one return for each rule, in the order in whic
 
 
 def _after_failure(  # noqa: PLR0911 - as above
-    task: Task, report: RunReport, policy: RetryPolicy, now: float, run: str
+    task: Task, report: RunReport, failure: FailureKind, policy: RetryPolicy, now: float, run: str
 ) -> Verdict:
-    failure = report.failure or FailureKind.AGENT
     if report.ended_by is EndedBy.STOP:
         return Verdict(Step.RELEASE, failure, "it was stopped together with the supervisor")
     if report.ended_by is EndedBy.NEVER_STARTED:

@@ -201,7 +201,6 @@ class PromptTable(Table):
     identity: Annotated[int, BeforeValidator(size(_KIB, MOST_PROMPT_BYTES))] = 32 * _KIB
     errors: Annotated[int, BeforeValidator(size(0, MOST_PROMPT_BYTES))] = 32 * _KIB
     state: Annotated[int, BeforeValidator(size(0, MOST_PROMPT_BYTES))] = 64 * _KIB
-    contracts: Annotated[int, BeforeValidator(size(0, MOST_PROMPT_BYTES))] = 64 * _KIB
     inputs: Annotated[int, BeforeValidator(size(0, MOST_PROMPT_BYTES))] = 128 * _KIB
     feedback: Annotated[int, BeforeValidator(size(0, MOST_PROMPT_BYTES))] = 16 * _KIB
     mail: Annotated[int, BeforeValidator(size(_KIB, MOST_PROMPT_BYTES))] = 128 * _KIB
@@ -209,7 +208,7 @@ class PromptTable(Table):
     @property
     def total(self) -> int:
         """The sum of all sections, in bytes."""
-        return self.identity + self.errors + self.state + self.contracts + self.inputs + self.feedback + self.mail
+        return self.identity + self.errors + self.state + self.inputs + self.feedback + self.mail
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from agentpool.model.duration import parse_duration, spell_duration
 from agentpool.model.errors import UsageError
-from agentpool.pool.duration import parse_duration, spell_duration
 from agentpool.pool.environment import is_session_variable
 from agentpool.pool.experts import check_expert_name
 from agentpool.pool.size import parse_size, spell_size

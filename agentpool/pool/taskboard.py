@@ -42,6 +42,7 @@ def task_fields(task: Task, board: Board) -> dict[str, object]:
         "failure": task.failure.value if task.failure else None,
         "settlement": task.settlement,
         "run": task.run,
+        "cancel_requested": task.cancel_requested,
     }
 
 

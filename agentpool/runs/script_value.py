@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from agentpool.model.duration import parse_duration
 from agentpool.model.errors import ConfigurationError
-from agentpool.pool.duration import parse_duration
 
 #: Where a person finds what is allowed.
 REFERENCE = "every key and step is explained at the top of agentpool/runs/script.py"

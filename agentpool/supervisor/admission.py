@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentpool.model.events import Hold
 from agentpool.model.names import PEOPLE
 from agentpool.model.ownership import overlap
 from agentpool.pool.setting_types import Writers
-from agentpool.supervisor.settings import free_memory
+from agentpool.supervisor.memory import free_memory
 
 if TYPE_CHECKING:
-    from agentpool.model.board import Board
+    from collections.abc import Callable, Mapping
+
+    from agentpool.model.board import Board, HoldState
     from agentpool.model.task import Task
     from agentpool.supervisor.settings import Settings
 
@@ -32,9 +35,10 @@ class Wait:
 class Admission:
     """Decides which ready task starts next."""
 
-    def __init__(self, settings: Settings, board: Board) -> None:
+    def __init__(self, settings: Settings, board: Board, holds: Callable[[], Mapping[Hold, HoldState]]) -> None:
         self._settings = settings
         self._board = board
+        self._holds = holds
         self.closed: Wait | None = None
 
     def next(self, now: float) -> Task | None:
@@ -58,8 +62,8 @@ class Admission:
         """Why nothing at all starts."""
         if self.closed is not None:
             return self.closed
-        for hold, state in self._board.holds.items():
-            return Wait(f"the pool is held ({hold}): {state.reason}", HOLD_TIPS.get(hold.value, ""))
+        for hold, state in self._holds().items():
+            return Wait(f"the pool is held ({hold}): {state.reason}", HOLD_TIPS[hold])
         running = len(self._board.running())
         if running >= self._settings.max_runs:
             return Wait(f"{running} runs live, which is the limit", "agentpool status; raise `[limits] max_runs`")
@@ -89,8 +93,13 @@ class Admission:
         settings = self._settings.configuration.settings_for(task.to)
         budget = self._settings.configuration.budget
         reserved = sum(other.reserved_usd for other in running)
-        if self._board.spending.on(now) + reserved + settings.run_usd > budget.day_usd:
-            return Wait(f"${reserved:.2f} of today's ${budget.day_usd:.2f} are reserved by runs that live")
+        spent = self._board.spending.on(now)
+        if spent + reserved + settings.run_usd > budget.day_usd:
+            return Wait(
+                f"its run may cost ${settings.run_usd:.2f}; of today's ${budget.day_usd:.2f}, ${spent:.2f} are spent "
+                f"and ${reserved:.2f} reserved by runs that live",
+                "" if reserved else "raise `[budget] day_usd`, or wait for tomorrow (UTC)",
+            )
         if self._settings.configuration.pool.writers is Writers.OWNED:
             for other in running:
                 if overlap(settings.owns, self._settings.configuration.settings_for(other.to).owns):
@@ -104,9 +113,9 @@ class Admission:
 
 
 HOLD_TIPS = {
-    "limit": "nothing to do: it goes on by itself",
-    "auth": "log in with `claude /login` or set ANTHROPIC_API_KEY, then: agentpool stop --leave; agentpool start -d",
-    "budget": "raise `[budget] day_usd`, or wait for tomorrow (UTC)",
-    "disk": "free space on the disk: df -h; it goes on by itself",
-    "agent": "see what is wrong with: agentpool doctor",
+    Hold.LIMIT: "nothing to do: it goes on by itself",
+    Hold.AUTH: "log in with `claude /login` or set ANTHROPIC_API_KEY, then: agentpool stop --leave; agentpool start -d",
+    Hold.BUDGET: "raise `[budget] day_usd`, or wait for tomorrow (UTC)",
+    Hold.DISK: "free space on the disk: df -h; it goes on by itself",
+    Hold.AGENT: "see what is wrong with: agentpool doctor",
 }

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from agentpool.model.board import HoldState
+from agentpool.model.errors import JournalError
 
 log = logging.getLogger(__name__)
 
+#: What a disk says that takes no more. Any other error of a file is about that file alone.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 #: Seconds between two tries.
 _PAUSE = 2.0
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error means that the disk as a whole takes no writes, or that the journal cannot be written."""
+    return isinstance(error, JournalError) or (isinstance(error, OSError) and error.errno in _REFUSALS)
 
 
 class DiskHold:

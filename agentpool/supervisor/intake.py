@@ -59,7 +59,7 @@ class Intake:
 
     Attributes:
         problems: directories and drops that could not be dealt with, with the reason; drops stay where they are.
-        missed: drops that the watch should have told of and did not.
+        missed: drops that no event told of, as on a network file system; the sweep found them.
     """
 
     def __init__(self, layout: Layout, settings: Settings, board: Board, watch: Watch, hints: Hints) -> None:
@@ -75,6 +75,7 @@ class Intake:
         self._numbers: dict[str, int] = {}
         self._unwatched: set[str] = set()
         self._young: set[str] = set()
+        self._looked = False
         self.problems: dict[str, str] = {}
         self.missed = 0
 
@@ -108,8 +109,12 @@ class Intake:
                         extra={"action": "watch.refused"},
                     )
 
-    def look(self, *, everything: bool) -> None:
-        """Scan the directories that the watch announced, or all."""
+    def look(self, now: float, *, everything: bool) -> None:
+        """Scan the directories that the watch announced, or all.
+
+        Args:
+            now: seconds since the epoch.
+        """
         dirty, complete, lost = self._hints.take()
         self._complete |= complete
         dirty |= self._young
@@ -120,17 +125,30 @@ class Intake:
             if not (everything or lost or directory in dirty):
                 continue
             try:
-                fresh.extend(
+                here = [
                     found
                     for found in dropbox.scan(Path(directory), mailbox)
                     if found.path not in waiting and self._refused.get(found.path) != found.signature
-                )
+                ]
             except OSError as error:
                 self.problems[directory] = f"it cannot be read: {error.strerror}"
-            else:
-                self.problems.pop(directory, None)
+                continue
+            self.problems.pop(directory, None)
+            fresh += here
+            if self._looked and not lost and directory not in dirty:
+                self._count_missed(sum(now - found.changed > dropbox.QUIET_SECONDS for found in here), directory)
+        self._looked = True
         # A directory lists its files in an order of its own; who came first is to be served first.
         self._candidates.extend(sorted(fresh, key=lambda found: found.changed))
+
+    def _count_missed(self, number: int, directory: str) -> None:
+        if number and not self.missed:
+            log.warning(
+                "no event told of a drop in %s: the sweep found it, which takes longer",
+                directory,
+                extra={"action": "watch.missed"},
+            )
+        self.missed += number
 
     def forget_refused(self, path: Path) -> None:
         """A person mended this drop: it is looked at again even if it looks the same."""
@@ -170,7 +188,7 @@ class Intake:
         self, found: Found, taken: set[str], awaited: set[str], now: float
     ) -> Arrival | Literal[Postponed.YOUNG, Postponed.AFTER_BATCH]:
         quiet = dropbox.is_quiet(found, self._seen, now)
-        if found.is_regular and not quiet and found.path not in self._complete:
+        if not quiet and found.path not in self._complete:
             return Postponed.YOUNG
         limits = self._settings.configuration.limits
         try:
@@ -185,7 +203,7 @@ class Intake:
             check_mail(mail, self._board, self._settings.mailboxes)
             check_cycle(mail, self._board)
         except MailError as error:
-            return self._refuse(found, error, now) if quiet or not found.is_regular else Postponed.YOUNG
+            return self._refuse(found, error, now) if quiet else Postponed.YOUNG
         taken.add(mail.id)
         awaited.update(mail.awaited)
         source = str(Path(found.path).relative_to(self._layout.root))

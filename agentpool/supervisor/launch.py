@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from agentpool.supervisor.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_ABOUT_ONE_FILE = (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class Launch:
@@ -47,7 +50,7 @@ class Launch:
             process = self._runner.start(task, prompt)
         except (AgentpoolError, OSError) as error:
             log.error("run %s cannot start: %s", run, error, extra={"action": "run.refused"})  # noqa: TRY400 - one line
-            ended_by = EndedBy.VANISHED if isinstance(error, JournalError) else EndedBy.NEVER_STARTED
+            ended_by = EndedBy.VANISHED if _is_its_own(error) else EndedBy.NEVER_STARTED
             self._runner.give_up(task, str(error), ended_by)
             return []
         identity = process.identity
@@ -67,3 +70,8 @@ class Launch:
                 identity = living.process.identity
                 happened.append(ev.RunAdopted(living.run, task.id, identity.pid if identity is not None else None))
         return happened
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether an error is about this task's text or this expert's files, so that others can start nevertheless."""
+    return isinstance(error, JournalError) or (isinstance(error, OSError) and error.errno in _ABOUT_ONE_FILE)

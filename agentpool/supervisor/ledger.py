@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -15,6 +14,7 @@ from agentpool.model.board import Board
 from agentpool.model.board_snapshot import dump, load
 from agentpool.model.errors import IllegalTransitionError, JournalError
 from agentpool.model.names import task_of
+from agentpool.pool.atomic import sync_file_system
 from agentpool.pool.journal import Journal
 from agentpool.pool.record import Place, Record
 
@@ -40,8 +40,11 @@ class Ledger:
         board: the state that all durable events come to.
     """
 
-    def __init__(self, journal: Journal, board: Board, places: dict[str, Place], notes: list[str]) -> None:
+    def __init__(
+        self, directory: Path, journal: Journal, board: Board, places: dict[str, Place], notes: list[str]
+    ) -> None:
         self.board = board
+        self._directory = directory
         self._recovered = notes
         self._journal = journal
         self._places = places
@@ -82,7 +85,7 @@ class Ledger:
         finally:
             gc.enable()
         gc.freeze()
-        return cls(journal, board, places, recovery.notes), later
+        return cls(directory, journal, board, places, recovery.notes), later
 
     @property
     def notes(self) -> list[str]:
@@ -139,7 +142,7 @@ class Ledger:
         seq = self.board.seq
         loop = asyncio.get_running_loop()
         # The effects of what the snapshot covers are not done again, so they must be on the disk before it.
-        await loop.run_in_executor(self._writer, os.sync)
+        await loop.run_in_executor(self._writer, sync_file_system, self._directory)
         await loop.run_in_executor(self._writer, self._journal.write_snapshot, lines, seq)
         self._since_snapshot = 0
         oldest = min(self._places.values(), default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -16,11 +15,12 @@ from agentpool.gateway.app import create_app
 from agentpool.gateway.server import GatewayServer
 from agentpool.gateway.verbs import StopMode
 from agentpool.model import events as ev
-from agentpool.model.errors import JournalError, NoPoolError
+from agentpool.model.errors import AgentpoolError, JournalError, NoPoolError
 from agentpool.model.moment import iso
 from agentpool.pool import atomic
 from agentpool.pool.founding import ensure_directories
 from agentpool.pool.lock import PoolLock
+from agentpool.pool.traces import trace_without_journal
 from agentpool.runs.family import become_subreaper
 from agentpool.supervisor.ledger import Ledger
 from agentpool.supervisor.settings import Settings
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from agentpool.pool.layout import Layout
 
 log = logging.getLogger(__name__)
+
+_STRENGTH = {StopMode.DRAIN: 0, StopMode.NOW: 1, StopMode.LEAVE: 2}
 
 
 def serve(layout: Layout, *, home: Path) -> None:
@@ -107,9 +109,9 @@ class _Service:
         self._announce(address)
 
     def stop(self, mode: StopMode) -> None:
-        """Begin to stop; a stronger mode may follow a weaker one."""
+        """Begin to stop; a stronger mode may follow a weaker one, a weaker one after a stronger changes nothing."""
         supervisor = self._supervisor
-        if supervisor is None:
+        if supervisor is None or (self._mode is not None and _STRENGTH[mode] < _STRENGTH[self._mode]):
             return
         self._mode = mode
         log.info("stopping (%s)", mode, extra={"action": "pool.stopping"})
@@ -118,8 +120,7 @@ class _Service:
             return
         supervisor.close_admission("the supervisor is stopping")
         if mode is StopMode.NOW:
-            for task_id in list(supervisor.runner.living):
-                supervisor.runner.stop(task_id)
+            supervisor.stop_runs()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,13 +144,21 @@ class _Service:
         """Notice what `git clean` and `rm` do to a pool that is served: its socket comes back, the pool does not."""
         while self._lock.stands():
             await asyncio.sleep(self._settings.configuration.pool.sweep)
-            if self._server is not None and not self._server.stands() and self._layout.run.is_dir():
-                log.warning("%s was removed; it is made anew", address, extra={"action": "gateway.restored"})
-                await self._server.stop()
-                await self._open_gateway(verbs, address)
-            elif not self._layout.supervisor.exists() and self._layout.run.is_dir():
-                self._announce(address)
+            try:
+                await self._restore(verbs, address)
+            except (AgentpoolError, OSError) as error:
+                log.error("the gateway cannot be restored: %s", error, extra={"action": "gateway.lost"})  # noqa: TRY400
         self.stop(StopMode.LEAVE)
+
+    async def _restore(self, verbs: PoolVerbs, address: Path) -> None:
+        if not self._layout.run.is_dir():
+            return  # the next sweep makes it
+        if self._server is not None and not self._server.stands():
+            log.warning("%s was removed; it is made anew", address, extra={"action": "gateway.restored"})
+            await self._server.stop()
+            await self._open_gateway(verbs, address)
+        elif not self._layout.supervisor.exists():
+            self._announce(address)
 
 
 def _refuse_lost_journal(layout: Layout) -> None:
@@ -158,13 +167,9 @@ def _refuse_lost_journal(layout: Layout) -> None:
     Raises:
         JournalError: naming what was found.
     """
-    with contextlib.suppress(FileNotFoundError):
-        if any(file.suffix == ".jsonl" for file in layout.journal.iterdir()):
-            return
-    traces = ("archive/*/*.md", "mail/*.md", "*/logs/*/*/run.json", "experts/*/logs/*/*/run.json")
-    history = next((found for trace in traces for found in layout.root.glob(trace)), None)
-    if history is not None:
+    trace = trace_without_journal(layout)
+    if trace is not None:
         raise JournalError(
-            f"there is a history ({history.relative_to(layout.root)}) but no journal in {layout.journal}",
-            tip="restore journal/ from a backup; or, to begin anew: move archive/ and mail/ away, then start again",
+            f"there is a history ({trace.relative_to(layout.root)}) but no journal in {layout.journal}",
+            tip="restore journal/ from a backup; or, to begin anew, move that file and its like away",
         )

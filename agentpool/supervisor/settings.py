@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from agentpool.model.acceptance import AcceptanceLimits, known_mailboxes
@@ -14,6 +13,7 @@ from agentpool.pool.layout import shared_expert
 from agentpool.pool.setting_types import AgentKind
 from agentpool.runs.claude import Claude
 from agentpool.runs.simulated import Simulated
+from agentpool.supervisor.memory import runs_that_fit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,8 @@ class Settings:
         """
         self._layout = layout
         self._home = home
+        self.experts: frozenset[str] = frozenset()
+        self.mailboxes = known_mailboxes(self.experts)
         self._stamp: object = fingerprint(layout, home)
         loaded = load(layout, home)
         self.warnings: tuple[str, ...] = loaded.warnings
@@ -73,9 +75,9 @@ class Settings:
     def refresh_experts(self) -> bool:
         """Look which experts there are; whether that has changed."""
         experts = experts_of(self._layout, self.configuration)
-        if experts == getattr(self, "experts", None):
+        if experts == self.experts:
             return False
-        self.experts: frozenset[str] = experts
+        self.experts = experts
         self.mailboxes = known_mailboxes(experts)
         return True
 
@@ -118,18 +120,4 @@ class Settings:
             if agent.kind is AgentKind.SIMULATED
             else Claude(agent.command, agent.setting_sources)
         )
-        self.max_runs = configuration.limits.max_runs or _runs_that_fit(configuration.limits.run_memory)
-
-
-def _runs_that_fit(run_memory: int) -> int:
-    """How many runs this machine bears: two for each core, as far as four fifths of the free memory go."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    by_memory = int(free_memory() * 0.8 // run_memory) if run_memory else 2 * cores
-    return max(1, min(2 * cores, by_memory))
-
-
-def free_memory() -> int:
-    """Bytes that new processes can have without pushing others out."""
-    import psutil  # noqa: PLC0415 - where there is no /proc it costs 23 ms once
-
-    return int(psutil.virtual_memory().available)
+        self.max_runs = configuration.limits.max_runs or runs_that_fit(configuration.limits.run_memory)

@@ -87,7 +87,7 @@ def settle_run(
     return event, verdict
 
 
-def settle_due(
+def response_without_run(
     task: Task, step: ev.Step, reason: str, answer: Mail | None, mailboxes: Collection[str], now: float
 ) -> Mail:
     """The response to a task that is settled without a run; `answer` is the mail with which a person answered it."""

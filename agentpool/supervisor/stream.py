@@ -82,19 +82,15 @@ def _fields(entry: ev.Entry) -> Json:
     return {"seq": entry.seq, "at": iso(entry.at, precise=True), "event": entry.event.name, **ev.encode(entry.event)}
 
 
-def tool_text(summary: StreamSummary | None) -> str | None:
-    """The tool call that a run is in, in one line; None where it is in none."""
+def progress_fields(summary: StreamSummary | None) -> Json:
+    """What a run is doing: the tool call that it is in as one line, how many there were, US dollars as far as known."""
     call = summary.tool if summary is not None else None
-    return None if call is None else f"{call.name} {call.argument}".strip()
-
-
-def _progress(living: LivingRun) -> Json:
-    summary = living.summary
     return {
-        "event": "run.progress",
-        "run": living.run,
-        "task": living.task,
-        "tool": tool_text(summary),
+        "tool": None if call is None else f"{call.name} {call.argument}".strip(),
         "tool_calls": summary.tool_calls if summary is not None else 0,
         "cost_usd": round(summary.usage.cost_usd, 6) if summary is not None else 0.0,
     }
+
+
+def _progress(living: LivingRun) -> Json:
+    return {"event": "run.progress", "run": living.run, "task": living.task, **progress_fields(living.summary)}

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, TypeAlias
 
 from agentpool.model import events as ev
@@ -17,11 +18,11 @@ from agentpool.model.errors import AgentpoolError, JournalError
 from agentpool.model.run import FailureKind
 from agentpool.model.spending import next_day
 from agentpool.supervisor.admission import Admission, Wait
-from agentpool.supervisor.disk import DiskHold
+from agentpool.supervisor.disk import DiskHold, is_refusal
 from agentpool.supervisor.intake import Intake
 from agentpool.supervisor.launch import Launch
 from agentpool.supervisor.runner import LivingRun, Runner
-from agentpool.supervisor.settling import settle_due, settle_run
+from agentpool.supervisor.settling import response_without_run, settle_run
 from agentpool.supervisor.upkeep import Upkeep
 from agentpool.supervisor.views import Views
 from agentpool.supervisor.watch import Hints, start_watch
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentpool.model.board import HoldState
+    from agentpool.pool.dropbox import Found
     from agentpool.pool.layout import Layout
+    from agentpool.supervisor.intake import Arrival
     from agentpool.supervisor.ledger import Ledger
     from agentpool.supervisor.settings import Settings
 
@@ -69,12 +72,13 @@ class Supervisor:
         self._disk = DiskHold()
         self._progress_listeners: list[Callable[[LivingRun], None]] = []
         self._leaving = False
+        self._stopping_runs = False
         self.settings = settings
         self.ledger = ledger
         self.board = ledger.board
         self.views = Views(layout, ledger)
         self.intake = Intake(layout, settings, self.board, self._watch, self._hints)
-        self.admission = Admission(settings, self.board)
+        self.admission = Admission(settings, self.board, self.holds)
         self.runner = Runner(layout, settings, ended=self._woken.set, progress=self._on_progress)
         self._launch = Launch(layout, settings, ledger, self.runner)
         self._upkeep = Upkeep(layout, settings, ledger, self.intake, self.admission)
@@ -118,6 +122,11 @@ class Supervisor:
         """What a person should know of this pool beside its tasks."""
         found = [*self.settings.warnings, *self.ledger.notes]
         found += [f"{path}: {problem}" for path, problem in self.intake.problems.items()]
+        if self.intake.missed:
+            found.append(
+                f"{self.intake.missed} drops were found by the sweep alone: no events come from this file system"
+            )
+        found += self.views.problems.values()
         found += [living.stuck for living in self.runner.living.values() if living.stuck is not None]
         return found
 
@@ -133,6 +142,13 @@ class Supervisor:
     def close_admission(self, reason: str) -> None:
         """Start nothing more."""
         self.admission.closed = Wait(reason)
+        self._woken.set()
+
+    def stop_runs(self) -> None:
+        """Have the stop ladder run on every run, and start nothing more."""
+        self._stopping_runs = True
+        for task_id in list(self.runner.living):
+            self.runner.stop(task_id)
         self._woken.set()
 
     def leave(self) -> None:
@@ -199,13 +215,18 @@ class Supervisor:
             sweep = now >= self._upkeep.next_sweep
             if sweep:
                 await self._commit(await self._upkeep.sweep(now))
+                self.views.try_again()
             await self._take_requests()
             await self._take_drops(everything=sweep)
             await self._settle_runs()
             await self._settle_due()
             await self._start_runs()
             await self._upkeep.tidy(self._clock(), shown=not self.views.is_behind)
-        except (JournalError, OSError) as error:
+        except JournalError as error:
+            self._disk.begin(error, self._clock())
+        except OSError as error:
+            if not is_refusal(error):
+                raise
             self._disk.begin(error, self._clock())
 
     def _next_moment(self) -> float:
@@ -216,11 +237,12 @@ class Supervisor:
         moments = (again, self._upkeep.next_moment(), self.board.ready.due(now), self.board.next_expiry())
         return min([self._upkeep.next_sweep, *(moment for moment in moments if moment is not None)])
 
-    async def _commit(self, happened: Sequence[ev.Event]) -> list[ev.Entry]:
+    async def _commit(self, happened: Sequence[ev.Event], drops: Sequence[Found] = ()) -> list[ev.Entry]:
+        """Make events durable, then show them; `drops` are those that they decided on, where they did."""
         entries = await self.ledger.commit(happened, self._clock())
-        for entry in entries:
-            self.views.queue(entry)
-            log.debug("%s", entry.event.name, extra={"action": entry.event.name})
+        for entry, found in zip_longest(entries, drops):
+            self.views.queue(entry, found)
+            log.debug("%s %s", entry.event.name, ev.subject(entry.event), extra={"action": entry.event.name})
         self._show()
         return entries
 
@@ -240,18 +262,23 @@ class Supervisor:
 
     async def _take_drops(self, *, everything: bool) -> None:
         """One batch a turn, so that a burst of drops does not keep runs from being settled and started."""
-        self.intake.look(everything=everything)
+        self.intake.look(self._clock(), everything=everything)
         batch = self.intake.batch(self._clock())
-        events = [arrival.event for arrival in batch if arrival.event is not None]
-        entries = iter(await self.ledger.commit(events, self._clock()))
+        decided = [(arrival.event, arrival.found) for arrival in batch if arrival.event is not None]
+        await self._commit([event for event, _ in decided], [found for _, found in decided])
         for arrival in batch:
             if arrival.event is None:
-                self.views.put_away(arrival.found, arrival.mail_id, self._clock())
-            else:
-                self.views.queue(next(entries), arrival.found)
-        self._show()
+                self._put_away(arrival)
         if self.intake.more:
             self._woken.set()
+
+    def _put_away(self, arrival: Arrival) -> None:
+        try:
+            self.views.put_away(arrival.found, arrival.mail_id, self._clock())
+        except OSError as error:
+            if is_refusal(error):
+                raise
+            self.intake.problems[arrival.found.path] = f"it cannot be moved away: {error.strerror}"
 
     async def _settle_runs(self) -> None:
         for living in self.runner.ended():
@@ -271,26 +298,27 @@ class Supervisor:
     async def _settle_due(self) -> None:
         now = self._clock()
         for task in self.board.expired(now):
-            response = settle_due(task, ev.Step.FAILED, "expired", None, self.settings.mailboxes, now)
+            response = response_without_run(task, ev.Step.FAILED, "expired", None, self.settings.mailboxes, now)
             await self._commit([ev.TaskSettled(task.id, ev.Step.FAILED, response, FailureKind.EXPIRED, "expired")])
         while self.board.due:
             events: list[ev.Event] = []
             for task_id, due in self.board.due.items():
                 answer = self.ledger.mail(due.answer) if due.answer else None
                 task = self.board.tasks[task_id]
-                response = settle_due(task, due.step, due.reason, answer, self.settings.mailboxes, now)
+                response = response_without_run(task, due.step, due.reason, answer, self.settings.mailboxes, now)
                 events.append(ev.TaskSettled(task_id, due.step, response, due.failure, due.reason))
             await self._commit(events)
 
     async def _start_runs(self) -> None:
-        for task in self.board.running():
-            if task.cancel_requested:
-                self.runner.stop(task.id)
         now = self._clock()
         spawned: list[ev.Event] = []
         while (ready := self.admission.next(now)) is not None:
             await self._commit([self._launch.announce(ready)])
             spawned += self._launch.spawn(ready)
+        # After the starts: a stop may have come while one of them was made durable.
+        for task in self.board.running():
+            if task.cancel_requested or self._stopping_runs:
+                self.runner.stop(task.id)
         await self._commit(spawned)
         if self.admission.budget_is_spent(now) and ev.Hold.BUDGET not in self.board.holds and self.board.tasks:
             spent = self.board.spending.on(now)

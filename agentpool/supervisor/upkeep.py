@@ -13,6 +13,7 @@ from agentpool.model.moment import iso
 from agentpool.model.names import HUMAN, SUPERVISOR
 from agentpool.pool import taskboard
 from agentpool.pool.founding import ensure_directories
+from agentpool.supervisor.disk import is_refusal
 
 if TYPE_CHECKING:
     from agentpool.pool.layout import Layout
@@ -102,11 +103,17 @@ class Upkeep:
         """Rewrite `taskboard.json`; the next writing waits in proportion to what this one cost.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the disk refuses.
         """
         began = time.monotonic()
         self._taskboard_seq = self._ledger.board.seq
-        taskboard.write(self._layout.taskboard, self._ledger.board)
+        try:
+            taskboard.write(self._layout.taskboard, self._ledger.board)
+            self._intake.problems.pop(str(self._layout.taskboard), None)
+        except OSError as error:
+            if is_refusal(error):
+                raise
+            self._intake.problems[str(self._layout.taskboard)] = f"it cannot be written: {error.strerror}"
         self._taskboard_due = now + max(_TASKBOARD_SECONDS, _TASKBOARD_SHARE * (time.monotonic() - began))
 
     def _holds_that_end(self, now: float, *, changed: bool) -> list[ev.Event]:
@@ -134,6 +141,6 @@ class Upkeep:
                 f"{', '.join(waiting)} waits for {awaited}, which has not arrived for a day.\n\n"
                 f"Send it, or: agentpool cancel {waiting[0]}"
             )
-            mail = Mail(f"missing-{awaited}", HUMAN, MailType.NOTIFY, SUPERVISOR, timestamp=iso(now), body=body)
+            mail = Mail(f"{awaited}.missing", HUMAN, MailType.NOTIFY, SUPERVISOR, timestamp=iso(now), body=body)
             notices.append(ev.NoticeSent(key, mail))
         return notices

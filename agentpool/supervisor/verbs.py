@@ -21,7 +21,7 @@ from agentpool.pool import deadletter, logbook
 from agentpool.pool.inbox import list_inbox
 from agentpool.pool.taskboard import task_fields
 from agentpool.supervisor.admission import HOLD_TIPS
-from agentpool.supervisor.stream import Stream, tool_text
+from agentpool.supervisor.stream import Stream, progress_fields
 from agentpool.supervisor.waiting import why_it_waits
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class PoolVerbs:
                     "reason": held.reason,
                     "since": iso(held.since),
                     "until": iso(held.until) if held.until is not None else None,
-                    "tip": HOLD_TIPS[hold.value],
+                    "tip": HOLD_TIPS[hold],
                 }
                 for hold, held in holds.items()
             ],
@@ -227,9 +227,7 @@ class PoolVerbs:
             "attempt": task.attempt,
             "pid": task.process.pid if task.process is not None else None,
             "since": iso(task.started) if task.started is not None else None,
-            "tool": tool_text(summary),
-            "tool_calls": summary.tool_calls if summary is not None else 0,
-            "cost_usd": round(summary.usage.cost_usd, 6) if summary is not None else 0.0,
+            **progress_fields(summary),
             "model": summary.model if summary is not None else None,
             "retrying": f"{retry.error}, retry {retry.attempt} of {retry.most}" if retry is not None else None,
             "subject": task.subject,

@@ -18,6 +18,7 @@ from agentpool.model.names import PEOPLE, response_id
 from agentpool.pool import atomic, dropbox, logbook
 from agentpool.pool.mailfile import render
 from agentpool.runs.process_table import boot_id
+from agentpool.supervisor.disk import is_refusal
 from agentpool.supervisor.run_record import run_record
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Views:
     """Keeps `mail/`, `archive/`, `deadletter/`, the inboxes of people and `logs/` as the journal has it.
 
     Attributes:
-        done: the sequence number of the last entry whose effects are all there.
+        done: the sequence number up to which all effects are there.
+        problems: effects that one file in the way keeps from being done, by sequence number; they are tried again.
     """
 
     def __init__(self, layout: Layout, ledger: Ledger) -> None:
@@ -41,6 +43,8 @@ class Views:
         self._pending: deque[tuple[ev.Entry, Found | None]] = deque()
         self._mark = os.open(layout.run / "views", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._boot = boot_id()
+        self._failed: dict[int, tuple[ev.Entry, Found | None]] = {}
+        self.problems: dict[int, str] = {}
         self.done = 0
 
     @property
@@ -69,10 +73,36 @@ class Views:
             return
         while self._pending:
             entry, found = self._pending[0]
-            self._show(entry, found, redo=redo)
+            self._attempt(entry, found, redo=redo)
             self._pending.popleft()
             self.done = entry.seq
-        os.pwrite(self._mark, f"{self.done:020d} {self._boot}\n".encode(), 0)
+        self._write_mark()
+
+    def try_again(self) -> None:
+        """Do the effects that something stood in the way of.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        for entry, found in list(self._failed.values()):
+            self._attempt(entry, found, redo=True)
+            self._write_mark()
+
+    def _attempt(self, entry: ev.Entry, found: Found | None, *, redo: bool) -> None:
+        try:
+            self._show(entry, found, redo=redo)
+        except OSError as error:
+            if is_refusal(error):
+                raise
+            self._failed[entry.seq] = entry, found
+            self.problems[entry.seq] = f"what event {entry.seq} ({entry.event.name}) says cannot be shown: {error}"
+        else:
+            self._failed.pop(entry.seq, None)
+            self.problems.pop(entry.seq, None)
+
+    def _write_mark(self) -> None:
+        done = min(self._failed, default=self.done + 1) - 1
+        os.pwrite(self._mark, f"{done:020d} {self._boot}\n".encode(), 0)
 
     def put_away(self, found: Found, mail_id: str, at: float) -> None:
         """Move a drop away that the journal already has; who sent a settled task again is answered again.
@@ -133,11 +163,15 @@ class Views:
         if waits:
             if not redo or not self._layout.mail_file(mail.id).exists():
                 self._write_open(mail)
-        elif not redo or not (mail.type.is_work or self._archive_file(mail.id, at).exists()):
+        elif mail.to not in PEOPLE and (
+            not redo or not (mail.type.is_work or self._archive_file(mail.id, at).exists())
+        ):
             self._write_open(mail)
             self._move(self._layout.mail_file(mail.id), self._archive_file(mail.id, at))
         if mail.to in PEOPLE:
             self._deliver(mail, at, redo=redo)
+            if not mail.type.is_work:
+                self._layout.mail_file(mail.id).unlink(missing_ok=True)
 
     def _take_drop(self, found: Found, mail_id: str) -> None:
         target = self._layout.mail_file(mail_id)

@@ -1,4 +1,4 @@
-"""Why a task does not move: every wait has a reason in one line, and the command that unblocks it."""
+"""Why a task does not move: every wait has a reason in one line, and what unblocks it where anybody can."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from agentpool.model.task import TaskState
 from agentpool.supervisor.admission import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentpool.model.task import Task
     from agentpool.supervisor.supervisor import Supervisor
 
+#: Awaited tasks that are named.
 _NAMED = 3
+#: Tasks that are looked at for what unblocks a wait.
+_LOOKED_AT = 50
 
 
 def why_it_waits(task: Task, supervisor: Supervisor, now: float) -> Wait:
@@ -29,8 +34,27 @@ def why_it_waits(task: Task, supervisor: Supervisor, now: float) -> Wait:
     awaited = board.graph.waits_for(task.id)
     missing = [each for each in awaited if each in board.graph.placeholders]
     named = ", ".join(awaited[:_NAMED]) + (f" and {len(awaited) - _NAMED} more" if len(awaited) > _NAMED else "")
+    tip = _tip_of_the_root(awaited, supervisor, now)
     if task.state is TaskState.DELEGATED:
-        return Wait(f"it waits for the tasks that it sent: {named}", f"agentpool show {awaited[0]}" if awaited else "")
+        return Wait(f"it waits for the tasks that it sent: {named}", tip)
     if missing:
         return Wait(f"it waits for {missing[0]}, which has not arrived", f"send it, or: agentpool cancel {task.id}")
-    return Wait(f"it waits for {named}", f"agentpool show {awaited[0]}" if awaited else "")
+    return Wait(f"it waits for {named}", tip)
+
+
+def _tip_of_the_root(awaited: Sequence[str], supervisor: Supervisor, now: float) -> str:
+    """What unblocks the first of the awaited tasks that somebody can unblock; a task that runs needs nobody."""
+    seen: set[str] = set()
+    path = list(awaited)
+    while path and len(seen) < _LOOKED_AT:
+        task = supervisor.board.tasks.get(path.pop(0))
+        if task is None or task.id in seen or task.state is TaskState.RUNNING:
+            continue
+        seen.add(task.id)
+        further = supervisor.board.graph.waits_for(task.id)
+        if task.state is TaskState.READY or any(each in supervisor.board.graph.placeholders for each in further):
+            tip = why_it_waits(task, supervisor, now).tip
+            if tip:
+                return tip
+        path += further
+    return ""

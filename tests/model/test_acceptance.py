@@ -61,7 +61,7 @@ def test_mail_goes_to_experts_roles_and_people() -> None:
         (_task("over"), "the id over is taken by another mail"),
         (_task("note"), "the id note is taken by another mail"),
         (Mail("a", "auth", contracts=("api",)), "it names contracts, which this version"),
-        (Mail("a", "auth", MailType.HANDOFF), "a handoff is what a run sends"),
+        (Mail("a", "auth", MailType.HANDOFF), "knows no handoff yet"),
         (Mail("a", "auth", MailType.CANCEL, cancels="over"), "it cancels over, which is no open task"),
         (Mail("a", "auth", MailType.CANCEL), "it cancels None, which is no open task"),
     ],

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from agentpool.model.duration import parse_duration, spell_duration
 from agentpool.model.errors import ConfigurationError
 from agentpool.pool.configuration import MOST_PROMPT_BYTES, Configuration
 from agentpool.pool.configuration_file import fingerprint, load, user_file
-from agentpool.pool.duration import parse_duration, spell_duration
 from agentpool.pool.layout import Layout
 from agentpool.pool.setting_types import AgentKind, PermissionMode, Writers
 from agentpool.pool.size import parse_size, spell_size
@@ -515,7 +515,7 @@ def test_sizes_have_units_of_two_and_of_ten(text: str, count: int) -> None:
 def test_founding_and_layout_do_not_load_pydantic() -> None:
     """What `agentpool init` needs starts without the 0.1 s that pydantic takes."""
     code = (
-        "import sys, agentpool.pool.founding, agentpool.pool.duration, agentpool.pool.environment\n"
+        "import sys, agentpool.pool.founding, agentpool.model.duration, agentpool.pool.environment\n"
         "assert 'pydantic' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

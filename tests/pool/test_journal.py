@@ -266,8 +266,9 @@ def test_a_torn_end_is_moved_aside_and_said(tmp_path: Path, tail: bytes) -> None
 
 
 def delete_everything(pool: Path) -> None:
-    """As `git clean -fdx` or `rm -rf` of the whole pool."""
-    shutil.rmtree(pool)
+    """As `git clean -fdx` in the pool."""
+    for path in pool.iterdir():
+        shutil.rmtree(path)
 
 
 def delete_the_journal(pool: Path) -> None:
@@ -332,6 +333,18 @@ def test_a_journal_deleted_under_its_writer_is_written_anew(tmp_path: Path, dele
         written += journal.append(numbers(9), AT)
         assert len(journal.notes) == 1
     assert contents(pool / "journal") == list(range(1, 10))
+
+
+def test_a_pool_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    """Whoever removes the whole pool means it: the journal does not come back without it."""
+    pool = tmp_path / ".agent-pool"
+    journal, *_ = opened(pool / "journal")
+    with journal:
+        journal.append(numbers(1), AT)
+        shutil.rmtree(pool)
+        with pytest.raises(JournalError, match="could not be written anew"):
+            journal.append(numbers(2), AT)
+    assert not pool.exists()
 
 
 def test_an_idle_writer_can_put_its_journal_back(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _ANSWER_SECONDS = 30.0
 _FLAGS = (
     *("--print", "--input-format", "--output-format", "--verbose", "--append-system-prompt", "--permission-mode"),
     *("--allowedTools", "--max-budget-usd", "--settings", "--setting-sources", "--strict-mcp-config", "--model"),
+    *("--tools", "--exclude-dynamic-system-prompt-sections"),
 )
 #: Variables each of which alone lets the command reach a model.
 _LOGINS = (

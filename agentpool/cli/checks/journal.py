@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentpool.cli.checks.finding import Finding, note, ok, problem
+from agentpool.cli.terminal import counted
 from agentpool.model.errors import JournalError
 from agentpool.pool.lock import PoolLock
 from agentpool.pool.repair import repair
 from agentpool.pool.replay import Replay
+from agentpool.pool.traces import trace_without_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +30,13 @@ def check_journal(layout: Layout, *, mend: bool) -> Iterator[Finding]:
     Raises:
         PoolHeldError: it is to be mended and somebody took the pool in the meantime.
     """
-    if not layout.journal.is_dir():
-        if _has_history(layout):
-            tip = "restore journal/ from a backup; without it the states of all tasks are lost"
-            yield problem(_AREA, "there is no journal, but archive/ or logs/ of settled tasks are there", tip)
-        else:
-            yield ok(_AREA, "there is none yet")
+    trace = trace_without_journal(layout)
+    if trace is not None:
+        tip = "restore journal/ from a backup; without it the states of all tasks are lost"
+        yield problem(_AREA, f"there is no journal, but a history: {trace.relative_to(layout.root)}", tip)
+        return
+    if not any(layout.journal.glob("*.jsonl")):
+        yield ok(_AREA, "no journal yet: nothing was started")
         return
     if mend:
         with PoolLock.acquire(layout.root, holder=layout.supervisor):
@@ -47,14 +50,7 @@ def check_journal(layout: Layout, *, mend: bool) -> Iterator[Finding]:
     except (JournalError, OSError) as error:
         yield problem(_AREA, str(error), "agentpool doctor --repair")
         return
-    yield ok(_AREA, f"sound: {records} records after a snapshot of {lines} lines")
+    snapshot = f"a snapshot of {counted(lines, 'line')}, and after it " if lines else ""
+    yield ok(_AREA, f"sound: {snapshot}{counted(records, 'record')}")
     for line in notes:
         yield note(_AREA, line)
-
-
-def _has_history(layout: Layout) -> bool:
-    return (
-        any(layout.archive.glob("*/*.md"))
-        or any(layout.root.glob("*/logs/*/"))
-        or any(layout.experts.glob("*/logs/*/"))
-    )

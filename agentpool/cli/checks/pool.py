@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from agentpool.cli.checks.finding import Finding, note, ok, problem
+from agentpool.cli.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def check_pool(layout: Layout) -> Iterator[Finding]:
     yield from _check_space(layout.root)
     letters = [file for file in _files(layout.deadletter) if not file.endswith(_DEADLETTER_REASON)]
     if letters:
-        yield note("dead letters", f"{len(letters)} refused mails", "see why with: agentpool replay --list")
+        yield note("dead letters", counted(len(letters), "refused mail"), "see why with: agentpool replay --list")
 
 
 def _check_run(run: Path) -> Iterator[Finding]:

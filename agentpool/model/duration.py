@@ -19,9 +19,14 @@ def parse_duration(text: str) -> float:
         ValueError: the text is not a duration; the message says what one looks like.
     """
     bare = text.strip()
-    if not _WHOLE.fullmatch(bare):
+    if not is_duration(bare):
         raise ValueError(f'{text!r} is no duration: write a number with a unit, like "90s", "10m", "2h", "1d"')
     return sum(float(amount) * _UNITS[unit] for amount, unit in _PART.findall(bare))
+
+
+def is_duration(text: str) -> bool:
+    """Whether `parse_duration` can read a text."""
+    return _WHOLE.fullmatch(text.strip()) is not None
 
 
 def spell_duration(seconds: float) -> str:
