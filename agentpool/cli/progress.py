@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two drawings.
 TICK = 1.0
+_COLUMNS = 80
 _CLEAR = "\r\033[K"
 
 
@@ -54,8 +55,9 @@ class ProgressLine:
         except NoSupervisorError:
             # Whoever waits finds out as well, and says so.
             return
-        room = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-        self._write(f"{_CLEAR}{clip(text, room)}")
+        # A terminal that was told no size says 0.
+        room = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+        self._write(f"{_CLEAR}{clip(text, room - 1)}")
         self._drawn = True
 
     def clear(self) -> None:

@@ -80,12 +80,13 @@ def _head(task: Row) -> str:
 def _facts(task: Row, wait: Row, root: Path) -> list[str]:
     lists = {key: ", ".join(answers.names(task, key)) for key in ("waits_for", "depends_on", "children")}
     logs = answers.text(task, "run_directory") or answers.text(task, "logs")
+    why = _why(task, wait)
     facts = [
-        ("why", _why(task, wait)),
+        ("why", why),
         ("tip", answers.text(wait, "tip")),
         ("type", answers.text(task, "type")),
         ("priority", answers.text(task, "priority")),
-        ("waits for", "" if wait else lists["waits_for"]),
+        ("waits for", "" if all(name in why for name in answers.names(task, "waits_for")) else lists["waits_for"]),
         ("depends on", lists["depends_on"]),
         ("sent by", answers.text(task, "parent")),
         ("sent", lists["children"]),

@@ -38,8 +38,8 @@ class Verbs(Protocol):
         Money is `spent_today_usd, day_usd`; `name` is what people see.
 
         `state` is `running`, `held` or `stopping`. `holds`: `[{hold, reason, since, until, tip}]`. `runs`:
-        `[{run, task, name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, adopted}]`.
-        `waiting`: `[{id, to, state, reason, tip}]`, one for each open task that has no run, at most 200; `counts`:
+        `[{run, task, name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, cancel_requested,
+        adopted}]`. `waiting`: `[{id, to, state, reason, tip}]`, one for each open task that has no run, at most 200; `counts`:
         open tasks by state, and `settled`.
         """
         ...

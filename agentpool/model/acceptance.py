@@ -55,6 +55,16 @@ def check_mail(mail: Mail, board: Board, mailboxes: Collection[str]) -> None:
         raise MailError(f"it cancels {mail.cancels}, which is no open task")
 
 
+def check_never_used(mail: Mail, *, archived: bool) -> None:
+    """Refuse an id that the board has forgotten and `archive/` has not.
+
+    Raises:
+        MailError: it is such an id.
+    """
+    if archived:
+        raise MailError(f"the id {mail.id} was used long ago, and lies in archive/: choose another")
+
+
 def check_cycle(mail: Mail, board: Board) -> None:
     """Refuse a dropped task that would close a cycle.
 

@@ -271,7 +271,9 @@ class Board:
             raise IllegalTransitionError(f"run {event.run} is not the one that task {task.id} has")
         self._check_outbox(event)
         usd = event.report.usage.cost_usd
-        self.spending.add(entry.at, usd)
+        # A run that was killed has told nobody what it spent: then its ceiling counts, or crashes would cost nothing.
+        untold = event.report.has_output and not event.report.has_result
+        self.spending.add(entry.at, max(usd, task.reserved_usd) if untold else usd)
         task.cost_usd += usd
         task.run, task.reserved_usd = None, 0.0
         del self._running[task.id]
@@ -425,9 +427,12 @@ class Board:
         return parent if parent is not None and parent.state is TaskState.DELEGATED else None
 
     def _forget(self, before: float) -> None:
+        needed = {each for task in self.tasks.values() for each in (*task.depends_on, *task.inputs, *task.children)}
         for task_id, settled in list(self.settled.items()):
             if settled.ended >= before:
                 break
+            if task_id in needed:
+                continue
             del self.settled[task_id]
             self.recent.pop(task_id, None)
         waiting = {note for notes in self.notes.values() for note in notes}

@@ -9,6 +9,7 @@
     ├── NoSupervisorError        3    nobody serves this pool
     ├── PoolHeldError          100    another supervisor serves this pool
     ├── JournalError             1    the journal cannot be read or written
+    │   └── JournalCutError      1    somebody cut acknowledged records off
     ├── AgentError               1    the agent command cannot be started
     ├── IllegalTransitionError   1    an event that the board's table has no row for
     └── TimedOutError            4    what was waited for did not happen in time
@@ -76,6 +77,10 @@ class PoolHeldError(AgentpoolError):
 
 class JournalError(AgentpoolError):
     """The journal cannot be read or written; the place is in the message."""
+
+
+class JournalCutError(JournalError):
+    """Acknowledged records are gone from the journal's file; whoever has them in memory can write them anew."""
 
 
 class AgentError(AgentpoolError):

@@ -129,7 +129,7 @@ def read(found: Found, *, now: float, mail_bytes: int, header_bytes: int) -> Dro
     digest = hashlib.sha256(data)
     if not named:
         # The same words dropped again are a new task; only the very same file is the same drop.
-        digest.update(f"\0{found.path}\0{found.inode}\0{found.mtime_ns}".encode())
+        digest.update(os.fsencode(f"\0{found.mailbox}\0{found.name}\0{found.inode}\0{found.mtime_ns}"))
     else:
         digest.update(f"\0{mail.to}".encode())
     return Drop(found, mail, digest.hexdigest()[:32], named)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from agentpool.model.errors import JournalError
+from agentpool.model.errors import JournalCutError, JournalError
 from agentpool.pool import atomic
 from agentpool.pool.live_files import LiveFiles
 from agentpool.pool.record import Place, Record, seal_record, unseal_record
@@ -278,7 +278,7 @@ class Journal:
         self._finish(segment)
         if size < self._size:
             problem = f"{segment.path} was cut from {self._size} to {size} bytes: acknowledged records are gone"
-            raise JournalError(problem, tip=REPAIR_TIP)
+            raise JournalCutError(problem, tip=REPAIR_TIP)
         self.notes.append(f"{segment.path} held {size - self._size} bytes too many, which this journal did not write")
         return self._begin_segment()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +49,11 @@ def _joined(common: str, own: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode(errors="replace").removeprefix("\ufeff")
+        # A run can put a pipe here, and opening that must not wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            raise OSError(errno.ENOTSUP, "it is a named pipe, not a plain file", str(path))
+        return file.read(_MOST_BYTES).decode(errors="replace").removeprefix("\ufeff")

@@ -136,7 +136,7 @@ def _check_expert(name: str) -> str:
         raise ValueError(error.message) from error
 
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_check_value)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 MaybeEndless = Annotated[float, Field(allow_inf_nan=True)]
 Dollars = Annotated[float, Field(gt=0)]

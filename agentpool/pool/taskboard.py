@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from agentpool.model.moment import iso
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from agentpool.model.board import Board
     from agentpool.model.task import Task
 
+#: Open tasks that are written: more are nothing that a person reads, and writing them holds the loop up.
+_MOST_OPEN = 5_000
 #: What every file of ours begins with.
 _OPENING = b'{\n "seq":'
 
@@ -47,15 +50,17 @@ def task_fields(task: Task, board: Board) -> dict[str, object]:
 
 
 def write(path: Path, board: Board) -> None:
-    """Write the open tasks and the recently settled ones.
+    """Write the recently settled tasks and the open ones; of very many, the oldest, and how many are left out.
 
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
     _keep_foreign(path)
-    tasks = [task_fields(task, board) for task in (*board.recent.values(), *board.tasks.values())]
-    data = {"seq": board.seq, "tasks": tasks}
-    atomic.write(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n", durable=False)
+    tasks = [*board.recent.values(), *islice(board.tasks.values(), _MOST_OPEN)]
+    lines = ",\n".join(f"  {json.dumps(task_fields(task, board), ensure_ascii=False)}" for task in tasks)
+    left_out = max(0, len(board.tasks) - _MOST_OPEN)
+    text = f'{_OPENING.decode()} {board.seq},\n "left_out": {left_out},\n "tasks": [\n{lines}\n ]\n}}\n'
+    atomic.write(path, text, durable=False)
 
 
 def _keep_foreign(path: Path) -> None:

@@ -221,20 +221,24 @@ def spawn(command: Command, directory: Path) -> RunProcess:
                 start_new_session=True,
                 pass_fds=(alive,),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if feeder is not None:
                 feeder.kill()
                 feeder.wait()
+            reason = getattr(error, "strerror", None) or error
             raise AgentError(
-                f"cannot start {command.argv[0]} in {command.directory}: {error.strerror}", tip="agentpool doctor"
+                f"cannot start {command.argv[0]} in {command.directory}: {reason}", tip="agentpool doctor"
             ) from error
         # wait4 collects it, for its memory's sake, and it may outlive us: Popen must neither wait nor warn.
         child.returncode = 0
         state = process_table.state_of(child.pid)
         if state is None:
+            child.kill()
             raise AgentError(f"process {child.pid} of the run in {directory} was collected by somebody else")
         identity = process_table.identity(state)
-        os.pwrite(alive, f"{identity}\n".encode(), 0)
+        # It lives from here on, so nothing may make it look as if it did not: its marker names it as well.
+        with contextlib.suppress(OSError):
+            os.pwrite(alive, f"{identity}\n".encode(), 0)
     return RunProcess(directory, identity, ours=True, feeder=feeder)
 
 

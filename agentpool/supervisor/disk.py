@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 
 from agentpool.model.board import HoldState
 from agentpool.model.errors import JournalError
@@ -22,11 +23,11 @@ def is_refusal(error: Exception) -> bool:
 
 
 class DiskHold:
-    """Whether the disk refuses, why, and when it is tried again. All times in seconds since the epoch.
+    """Whether the disk refuses, why, and when it is tried again.
 
     Attributes:
         state: None while the disk takes what is written.
-        next_try: when it is tried again.
+        next_try: when it is tried again, by `time.monotonic`.
     """
 
     def __init__(self) -> None:
@@ -34,10 +35,10 @@ class DiskHold:
         self.next_try = 0.0
 
     def begin(self, error: Exception, now: float) -> None:
-        """It refused."""
+        """It refused; `now` is in seconds since the epoch."""
         log.error("the pool is held: %s", error, extra={"action": "pool.held"})
         self.state = HoldState(str(error), self.state.since if self.state is not None else now)
-        self.next_try = now + _PAUSE
+        self.next_try = time.monotonic() + _PAUSE
 
     def end(self) -> None:
         """It takes writes again."""

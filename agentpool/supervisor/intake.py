@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from agentpool.model import events as ev
-from agentpool.model.acceptance import check_cycle, check_mail
+from agentpool.model.acceptance import check_cycle, check_mail, check_never_used
 from agentpool.model.errors import MailError
 from agentpool.model.mail import Mail, MailType, Status
 from agentpool.model.moment import iso
 from agentpool.model.names import ARCHITECT, HUMAN, RESEARCHER, SUPERVISOR, id_from_file_name
 from agentpool.pool import dropbox
+from agentpool.pool.archive import is_archived
 from agentpool.pool.dropbox import Drop, Found
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ class Intake:
             if mail.id in awaited or not taken.isdisjoint({mail.id, mail.cancels, mail.in_reply_to}):
                 return Postponed.AFTER_BATCH
             check_mail(mail, self._board, self._settings.mailboxes)
+            check_never_used(mail, archived=is_archived(self._layout, mail.id))
             check_cycle(mail, self._board)
         except MailError as error:
             return self._refuse(found, error, now) if quiet else Postponed.YOUNG
@@ -212,13 +214,16 @@ class Intake:
     def _numbered(self, drop: Drop, taken: set[str]) -> Mail:
         """The mail under an id that is free, where its id only comes from a file's name."""
         base = drop.mail.id
-        if drop.named or not (self._board.knows(base) or base in taken):
+        if drop.named or not (self._is_taken(base) or base in taken):
             return drop.mail
         number = self._numbers.get(base, 1) + 1
-        while self._board.knows(f"{base}-{number}") or f"{base}-{number}" in taken:
+        while self._is_taken(f"{base}-{number}") or f"{base}-{number}" in taken:
             number += 1
         self._numbers[base] = number
         return replace(drop.mail, id=f"{base}-{number}")
+
+    def _is_taken(self, mail_id: str) -> bool:
+        return self._board.knows(mail_id) or is_archived(self._layout, mail_id)
 
     def _refuse(self, found: Found, error: MailError, now: float) -> Arrival:
         self._refused[found.path] = found.signature

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from agentpool.model import events as ev
 from agentpool.model.board import Board
 from agentpool.model.board_snapshot import dump, load
-from agentpool.model.errors import IllegalTransitionError, JournalError
+from agentpool.model.errors import IllegalTransitionError, JournalCutError, JournalError
 from agentpool.model.names import task_of
 from agentpool.pool.atomic import sync_file_system
 from agentpool.pool.journal import Journal
@@ -107,7 +107,14 @@ class Ledger:
             return []
         lines = [(event.name, ev.encode(event)) for event in happened]
         loop = asyncio.get_running_loop()
-        records = await loop.run_in_executor(self._writer, self._journal.append, lines, at)
+        try:
+            records = await loop.run_in_executor(self._writer, self._journal.append, lines, at)
+        except JournalCutError as error:
+            # The board has what was cut off, so a snapshot of it makes the journal whole again.
+            log.error("%s", error, extra={"action": "journal.cut"})  # noqa: TRY400 - said in one line
+            self._recovered.append(f"{error}; what was known is in a snapshot now")
+            await self._save()
+            records = await loop.run_in_executor(self._writer, self._journal.append, lines, at)
         return [self._apply(record, event) for record, event in zip(records, happened, strict=True)]
 
     def mail(self, mail_id: str) -> Mail | None:
@@ -138,16 +145,18 @@ class Ledger:
         if self.board.holds_older(forget_before):
             await self.commit([ev.HistoryForgotten(forget_before)], at)
         self._forget_places()
-        lines = list(self._with_places())
-        seq = self.board.seq
+        await self._save()
+        oldest = min(self._places.values(), default=None)
+        needed = self.board.seq if oldest is None else self._journal.read(oldest).seq
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.prune, needed)
+
+    async def _save(self) -> None:
+        lines, seq = list(self._with_places()), self.board.seq
         loop = asyncio.get_running_loop()
         # The effects of what the snapshot covers are not done again, so they must be on the disk before it.
         await loop.run_in_executor(self._writer, sync_file_system, self._directory)
         await loop.run_in_executor(self._writer, self._journal.write_snapshot, lines, seq)
         self._since_snapshot = 0
-        oldest = min(self._places.values(), default=None)
-        needed = seq if oldest is None else self._journal.read(oldest).seq
-        await loop.run_in_executor(self._writer, self._journal.prune, needed)
 
     async def restore_deleted(self) -> bool:
         """Write the journal anew where somebody deleted it; whether that was so."""

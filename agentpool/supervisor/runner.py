@@ -147,6 +147,15 @@ class Runner:
     def _follow(self, living: LivingRun) -> None:
         self.living[living.task] = living
         living.follower = asyncio.create_task(self._watch(living), name=f"run {living.run}")
+        living.follower.add_done_callback(lambda follower: self._unforeseen(living, follower))
+
+    def _unforeseen(self, living: LivingRun, follower: asyncio.Task[None]) -> None:
+        """A defect in following one run must not leave it unsettled for ever."""
+        error = None if follower.cancelled() else follower.exception()
+        if error is not None:
+            log.error("run %s could not be followed", living.run, exc_info=error, extra={"action": "run.lost"})
+            living.report = self._lost(living, error)
+            self._ended()
 
     async def _watch(self, living: LivingRun) -> None:
         directory = self._layout.run_directory(living.run)
@@ -173,14 +182,17 @@ class Runner:
                 await asyncio.sleep(_STUCK_PAUSE)
             except (AgentpoolError, OSError) as error:
                 log.exception("run %s could not be followed", living.run, extra={"action": "run.lost"})
-                living.report = RunReport(
-                    FailureKind.SUPERVISOR,
-                    f"the supervisor lost the run: {error}",
-                    ended_by=EndedBy.VANISHED,
-                    has_result=False,
-                    has_output=_has_output(directory / "stream.jsonl"),
-                )
+                living.report = self._lost(living, error)
         self._ended()
+
+    def _lost(self, living: LivingRun, error: BaseException) -> RunReport:
+        return RunReport(
+            FailureKind.SUPERVISOR,
+            f"the supervisor lost the run: {error}",
+            ended_by=EndedBy.VANISHED,
+            has_result=False,
+            has_output=_has_output(self._layout.run_directory(living.run) / "stream.jsonl"),
+        )
 
     def _spec(self, task: Task, prompt: Prompt) -> RunSpec:
         configuration = self._settings.configuration

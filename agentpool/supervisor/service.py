@@ -74,9 +74,7 @@ class _Service:
         ledger, later = Ledger.open(layout.journal, read_mark(layout))
         supervisor = self._supervisor = Supervisor(layout, self._settings, ledger)
         try:
-            for entry in later:
-                supervisor.views.queue(entry)
-            supervisor.views.catch_up(redo=True)
+            supervisor.redo(later)
             self._handle_signals()
             supervisor.intake.watch_directories()
             await supervisor.begin(agentpool.__version__, os.getpid())

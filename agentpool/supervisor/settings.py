@@ -60,6 +60,10 @@ class Settings:
         if stamp == self._stamp:
             return False
         self._stamp = stamp
+        if _is_empty(self._layout.configuration):
+            # Its defaults are not what anybody chose: an editor truncates before it writes, `git stash` removes.
+            self.warnings = (f"{self._layout.configuration} is gone or empty: what it said before stays in force",)
+            return False
         try:
             loaded = load(self._layout, self._home)
         except ConfigurationError as error:
@@ -121,3 +125,10 @@ class Settings:
             else Claude(agent.command, agent.setting_sources)
         )
         self.max_runs = configuration.limits.max_runs or runs_that_fit(configuration.limits.run_memory)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except FileNotFoundError:
+        return True

@@ -7,22 +7,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
-from agentpool.model.acceptance import check_outbox
+from agentpool.model.acceptance import check_never_used, check_outbox
 from agentpool.model.errors import MailError
 from agentpool.model.header import mail_from_header
 from agentpool.model.mail import Mail, MailType, Status, sent_by_run
 from agentpool.model.moment import iso
 from agentpool.model.names import HUMAN, id_from_file_name, response_id
 from agentpool.model.policies import Verdict, after_run
+from agentpool.pool.archive import is_archived
 from agentpool.pool.mailfile import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from agentpool.model.board import Board
     from agentpool.model.run import RunReport
     from agentpool.model.task import Task
+    from agentpool.pool.layout import Layout
     from agentpool.supervisor.settings import Settings
 
 #: Mails in one outbox that are looked at; a run that writes more is out of control.
@@ -47,19 +49,18 @@ class Outbox:
 
 
 def settle_run(
-    task: Task, run: str, report: RunReport, directory: Path, board: Board, settings: Settings, now: float
+    task: Task, run: str, report: RunReport, layout: Layout, board: Board, settings: Settings, now: float
 ) -> tuple[ev.RunSettled, Verdict]:
     """The event that settles a run.
 
     Args:
-        directory: the run's directory.
         now: seconds since the epoch.
 
     Raises:
         OSError: the outbox cannot be read.
     """
     report = _without_own_rules(report, settings.configuration.settings_for(task.to).allowed_tools)
-    outbox = _read_outbox(task, directory / "outbox", board, settings, now)
+    outbox = _read_outbox(task, run, layout, board, settings, now)
     everything = (*outbox.mails, outbox.response) if outbox.response else outbox.mails
     verdict = after_run(
         task,
@@ -80,7 +81,7 @@ def settle_run(
         failure=verdict.failure,
         reason=verdict.reason,
         outbox=outbox.mails if delivers else (),
-        undelivered=0 if delivers else outbox.files,
+        undelivered=0 if delivers else outbox.files - (own is not None),
         response=_answer(task, verdict, report.text, own, settings.mailboxes, now) if verdict.step.settles else None,
         not_before=verdict.not_before,
     )
@@ -136,19 +137,25 @@ def _response(task: Task, status: Status, body: str, sender: str, mailboxes: Col
     )
 
 
-def _read_outbox(task: Task, directory: Path, board: Board, settings: Settings, now: float) -> Outbox:
+def _read_outbox(task: Task, run: str, layout: Layout, board: Board, settings: Settings, now: float) -> Outbox:
     files: list[Path] = []
+
+    def is_taken(mail_id: str) -> bool:
+        return board.knows(mail_id) or is_archived(layout, mail_id)
+
     try:
-        files = _files(directory)
-        mails, response = _parse_outbox(task, files, board, settings, now)
+        files = _files(layout.run_directory(run) / "outbox")
+        mails, response = _parse_outbox(task, files, is_taken, settings, now)
         check_outbox(mails, task, board, settings.mailboxes, settings.limits)
+        for mail in mails:
+            check_never_used(mail, archived=is_archived(layout, mail.id))
     except MailError as error:
         return Outbox((), None, error.message, len(files))
     return Outbox(mails, response, "", len(files))
 
 
 def _parse_outbox(
-    task: Task, files: Sequence[Path], board: Board, settings: Settings, now: float
+    task: Task, files: Sequence[Path], is_taken: Callable[[str], bool], settings: Settings, now: float
 ) -> tuple[tuple[Mail, ...], Mail | None]:
     if len(files) > _MOST_MAILS:
         raise MailError(f"it holds {len(files)} files; at most {_MOST_MAILS} are looked at")
@@ -164,7 +171,7 @@ def _parse_outbox(
             responses.append(mail)
             continue
         if not named:
-            mail = _numbered(mail, board, {other.id for other in mails}, renamed)
+            mail = _numbered(mail, is_taken, {other.id for other in mails}, renamed)
         mails.append(sent_by_run(mail, sender=task.to, parent=task.id, thread=task.thread, hops=task.hops + 1))
     if len(responses) > 1:
         raise MailError(f"it holds {len(responses)} responses; a task has one")
@@ -202,10 +209,10 @@ def _read(path: Path, task: Task, settings: Settings, now: float) -> tuple[Mail,
     return mail, header.get("id") is not None
 
 
-def _numbered(mail: Mail, board: Board, taken: Collection[str], renamed: dict[str, str]) -> Mail:
+def _numbered(mail: Mail, is_taken: Callable[[str], bool], taken: Collection[str], renamed: dict[str, str]) -> Mail:
     """A name that is taken gets a number; the others in the outbox that meant this one still do."""
     number, free = 1, mail.id
-    while board.knows(free) or free in taken:
+    while is_taken(free) or free in taken:
         number += 1
         free = f"{mail.id}-{number}"
     if free != mail.id:

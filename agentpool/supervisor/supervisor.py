@@ -44,6 +44,8 @@ Request: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Seconds for which the pool is held when nothing says for how long.
 _HOLD_SECONDS = {ev.Hold.LIMIT: 300.0, ev.Hold.AUTH: 600.0, ev.Hold.AGENT: 60.0}
+#: No usage limit is longer than a week; what an API says beyond is an error of somebody's.
+_LONGEST_HOLD = 8 * 86_400.0
 #: Seconds after which a drop that was too young is looked at again.
 _YOUNG_SECONDS = 0.25
 
@@ -158,6 +160,17 @@ class Supervisor:
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
+    def redo(self, entries: Sequence[ev.Entry]) -> None:
+        """Do what an earlier supervisor may not have got to after these entries were durable."""
+        for entry in entries:
+            self.views.queue(entry, redo=True)
+        self._show()
+        try:
+            self.views.return_what_was_taken()
+            self.views.remove_leftovers()
+        except OSError as error:
+            self._disk.begin(error, self._clock())
+
     async def begin(self, version: str, pid: int) -> None:
         """Take the pool over: what an earlier supervisor left goes on.
 
@@ -171,7 +184,7 @@ class Supervisor:
         """Give the pool up, with everything written that makes the next start short."""
         try:
             await self._commit([ev.PoolStopped(how)])
-            self._upkeep.write_taskboard(self._clock())
+            self._upkeep.write_taskboard()
             if not self.views.is_behind:
                 await self._upkeep.write_snapshot(self._clock())
         except (JournalError, OSError) as error:
@@ -188,7 +201,7 @@ class Supervisor:
             await self._turn()
             if self._is_over():
                 break
-            timeout = max(0.0, self._next_moment() - self._clock())
+            timeout = max(0.0, self._pause())
             try:
                 async with asyncio.timeout(timeout):
                     await self._woken.wait()
@@ -212,7 +225,7 @@ class Supervisor:
         try:
             if self._disk.state is not None and not await self._try_disk(now):
                 return
-            sweep = now >= self._upkeep.next_sweep
+            sweep = self._upkeep.is_sweep_due()
             if sweep:
                 await self._commit(await self._upkeep.sweep(now))
                 self.views.try_again()
@@ -229,13 +242,14 @@ class Supervisor:
                 raise
             self._disk.begin(error, self._clock())
 
-    def _next_moment(self) -> float:
-        now = self._clock()
+    def _pause(self) -> float:
+        """Seconds until there is something to do that nothing wakes the loop for."""
         if self._disk.state is not None:
-            return self._disk.next_try
-        again = now + _YOUNG_SECONDS if self.intake.again else None
-        moments = (again, self._upkeep.next_moment(), self.board.ready.due(now), self.board.next_expiry())
-        return min([self._upkeep.next_sweep, *(moment for moment in moments if moment is not None)])
+            return self._disk.next_try - time.monotonic()
+        pauses = [self._upkeep.pause(), *([_YOUNG_SECONDS] if self.intake.again else [])]
+        now = self._clock()
+        moments = (self.board.ready.due(now), self.board.next_expiry())
+        return min([*pauses, *(moment - now for moment in moments if moment is not None)])
 
     async def _commit(self, happened: Sequence[ev.Event], drops: Sequence[Found] = ()) -> list[ev.Entry]:
         """Make events durable, then show them; `drops` are those that they decided on, where they did."""
@@ -284,16 +298,21 @@ class Supervisor:
         for living in self.runner.ended():
             task, report = self.board.tasks[living.task], living.report
             assert report is not None  # noqa: S101 - `ended` names only those
-            directory = self._layout.run_directory(living.run)
-            event, verdict = settle_run(task, living.run, report, directory, self.board, self.settings, self._clock())
+            event, verdict = settle_run(
+                task, living.run, report, self._layout, self.board, self.settings, self._clock()
+            )
             happened: list[ev.Event] = [event]
             if verdict.hold is not None and verdict.hold not in self.board.holds:
-                # Reset times were seen to lie in the past: even then nothing is asked again at once.
-                least = self._clock() + self.settings.configuration.runs.retry_first
-                until = max(report.retry_at or self._clock() + _HOLD_SECONDS[verdict.hold], least)
-                happened.append(ev.PoolHeld(verdict.hold, report.text, until))
+                happened.append(ev.PoolHeld(verdict.hold, report.text, self._end_of(verdict.hold, report.retry_at)))
             await self._commit(happened)
             self.runner.forget(task.id)
+
+    def _end_of(self, hold: ev.Hold, retry_at: float | None) -> float:
+        """When a hold ends. Reset times were seen to lie in the past, and nothing is believed that lies far off."""
+        now = self._clock()
+        if retry_at is None or retry_at > now + _LONGEST_HOLD:
+            return now + _HOLD_SECONDS[hold]
+        return max(retry_at, now + self.settings.configuration.runs.retry_first)
 
     async def _settle_due(self) -> None:
         now = self._clock()
@@ -335,7 +354,7 @@ class Supervisor:
             OSError: as above.
         """
         held = self._disk.state
-        if held is None or now < self._disk.next_try:
+        if held is None or time.monotonic() < self._disk.next_try:
             await self._take_requests()
             return held is None
         self.views.catch_up()

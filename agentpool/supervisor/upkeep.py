@@ -32,11 +32,7 @@ _TASKBOARD_SHARE = 50
 
 
 class Upkeep:
-    """Keeps one pool in order beside its work.
-
-    Attributes:
-        next_sweep: when everything is looked through again, seconds since the epoch.
-    """
+    """Keeps one pool in order beside its work. Its own pace does not follow the wall clock, which may be set back."""
 
     def __init__(
         self, layout: Layout, settings: Settings, ledger: Ledger, intake: Intake, admission: Admission
@@ -48,7 +44,7 @@ class Upkeep:
         self._admission = admission
         self._taskboard_seq = -1
         self._taskboard_due = 0.0
-        self.next_sweep = 0.0
+        self._next_sweep = 0.0
 
     async def sweep(self, now: float) -> list[ev.Event]:
         """Look after what no event tells of; what has happened in the pool's own eyes.
@@ -57,7 +53,7 @@ class Upkeep:
             JournalError: a deleted journal cannot be written anew.
             NoPoolError: the pool's directory is gone.
         """
-        self.next_sweep = now + self._settings.configuration.pool.sweep
+        self._next_sweep = time.monotonic() + self._settings.configuration.pool.sweep
         if not self._layout.root.is_dir():
             raise NoPoolError(f"{self._layout.root} was removed while it was served; its runs are left alone")
         await self._ledger.restore_deleted()
@@ -72,9 +68,16 @@ class Upkeep:
         self._intake.watch_directories()
         return [*self._holds_that_end(now, changed=changed), *self._notices(now)]
 
-    def next_moment(self) -> float | None:
-        """When `tidy` has something to do, seconds since the epoch; None while there is nothing."""
-        return self._taskboard_due if self._taskboard_seq != self._ledger.board.seq else None
+    def is_sweep_due(self) -> bool:
+        """Whether everything is to be looked through now."""
+        return time.monotonic() >= self._next_sweep
+
+    def pause(self) -> float:
+        """Seconds until there is something to do here."""
+        due = self._next_sweep
+        if self._taskboard_seq != self._ledger.board.seq:
+            due = min(due, self._taskboard_due)
+        return due - time.monotonic()
 
     async def tidy(self, now: float, *, shown: bool) -> None:
         """Write what may be late.
@@ -88,8 +91,8 @@ class Upkeep:
         """
         if shown and self._ledger.snapshot_is_due():
             await self.write_snapshot(now)
-        if self._taskboard_seq != self._ledger.board.seq and now >= self._taskboard_due:
-            self.write_taskboard(now)
+        if self._taskboard_seq != self._ledger.board.seq and time.monotonic() >= self._taskboard_due:
+            self.write_taskboard()
 
     async def write_snapshot(self, now: float) -> None:
         """Make the next start short.
@@ -99,7 +102,7 @@ class Upkeep:
         """
         await self._ledger.write_snapshot(now, now - self._settings.configuration.pool.retention)
 
-    def write_taskboard(self, now: float) -> None:
+    def write_taskboard(self) -> None:
         """Rewrite `taskboard.json`; the next writing waits in proportion to what this one cost.
 
         Raises:
@@ -114,7 +117,8 @@ class Upkeep:
             if is_refusal(error):
                 raise
             self._intake.problems[str(self._layout.taskboard)] = f"it cannot be written: {error.strerror}"
-        self._taskboard_due = now + max(_TASKBOARD_SECONDS, _TASKBOARD_SHARE * (time.monotonic() - began))
+        ended = time.monotonic()
+        self._taskboard_due = ended + max(_TASKBOARD_SECONDS, _TASKBOARD_SHARE * (ended - began))
 
     def _holds_that_end(self, now: float, *, changed: bool) -> list[ev.Event]:
         ended: list[ev.Event] = []

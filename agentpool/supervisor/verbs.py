@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import agentpool
 from agentpool.model import events as ev
-from agentpool.model.acceptance import check_cycle, check_mail, check_retry
+from agentpool.model.acceptance import check_cycle, check_mail, check_never_used, check_retry
 from agentpool.model.errors import MailError, UnknownIdError, UsageError
 from agentpool.model.header import mail_from_header
 from agentpool.model.mail import Mail, Status
@@ -18,6 +18,7 @@ from agentpool.model.moment import iso
 from agentpool.model.names import PEOPLE, nearest, response_id
 from agentpool.model.task import TaskState
 from agentpool.pool import deadletter, logbook
+from agentpool.pool.archive import is_archived
 from agentpool.pool.inbox import list_inbox
 from agentpool.pool.taskboard import task_fields
 from agentpool.supervisor.admission import HOLD_TIPS
@@ -142,6 +143,7 @@ class PoolVerbs:
             if known is not None and supervisor.ledger.mail(mail.id) == mail:
                 return []
             check_mail(mail, supervisor.board, supervisor.settings.mailboxes)
+            check_never_used(mail, archived=is_archived(self._layout, mail.id))
             check_cycle(mail, supervisor.board)
             return [ev.MailAccepted(mail)]
 
@@ -231,6 +233,7 @@ class PoolVerbs:
             "model": summary.model if summary is not None else None,
             "retrying": f"{retry.error}, retry {retry.attempt} of {retry.most}" if retry is not None else None,
             "subject": task.subject,
+            "cancel_requested": task.cancel_requested,
             "adopted": living.adopted if living is not None else False,
         }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
+from agentpool.model.errors import JournalError
 from agentpool.model.header import header_of
 from agentpool.model.moment import iso
 from agentpool.model.names import PEOPLE, response_id
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.ledger import Ledger
 
+#: What a drop is called between its being moved away and its being looked at; no scanner takes a dotfile.
+_TAKEN = ".taken-"
+
 
 class Views:
     """Keeps `mail/`, `archive/`, `deadletter/`, the inboxes of people and `logs/` as the journal has it.
@@ -38,10 +42,19 @@ class Views:
     """
 
     def __init__(self, layout: Layout, ledger: Ledger) -> None:
+        """Open the mark.
+
+        Raises:
+            JournalError: the disk takes no writes.
+        """
         self._layout = layout
         self._ledger = ledger
-        self._pending: deque[tuple[ev.Entry, Found | None]] = deque()
-        self._mark = os.open(layout.run / "views", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._pending: deque[tuple[ev.Entry, Found | None, bool]] = deque()
+        try:
+            self._mark = os.open(layout.run / "views", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            reason = f"{layout.run} cannot be written to: {error.strerror}"
+            raise JournalError(reason, tip="look at the disk (df -h) and at its permissions") from error
         self._boot = boot_id()
         self._failed: dict[int, tuple[ev.Entry, Found | None]] = {}
         self.problems: dict[int, str] = {}
@@ -56,15 +69,27 @@ class Views:
         """Give the file back that says how far the views are."""
         os.close(self._mark)
 
-    def queue(self, entry: ev.Entry, found: Found | None = None) -> None:
-        """Have the effects of an entry done by the next `catch_up`; `found` is the drop that it decided on."""
-        self._pending.append((entry, found))
+    def remove_leftovers(self) -> None:
+        """Remove what a killed supervisor had half written. To be called at a start only.
 
-    def catch_up(self, *, redo: bool = False) -> None:
-        """Do all pending effects, in order.
+        Raises:
+            OSError: it cannot be removed.
+        """
+        layout = self._layout
+        for directory in (layout.mail, layout.deadletter, *map(layout.inbox, PEOPLE), *layout.archive.iterdir()):
+            atomic.remove_leftovers(directory)
+
+    def queue(self, entry: ev.Entry, found: Found | None = None, *, redo: bool = False) -> None:
+        """Have the effects of an entry done by the next `catch_up`.
 
         Args:
+            found: the drop that it decided on.
             redo: whether some of them may be there already, as after a crash.
+        """
+        self._pending.append((entry, found, redo))
+
+    def catch_up(self) -> None:
+        """Do all pending effects, in order.
 
         Raises:
             OSError: the disk refused; what is pending stays pending.
@@ -72,7 +97,7 @@ class Views:
         if not self._pending:
             return
         while self._pending:
-            entry, found = self._pending[0]
+            entry, found, redo = self._pending[0]
             self._attempt(entry, found, redo=redo)
             self._pending.popleft()
             self.done = entry.seq
@@ -173,21 +198,34 @@ class Views:
             if not mail.type.is_work:
                 self._layout.mail_file(mail.id).unlink(missing_ok=True)
 
+    def return_what_was_taken(self) -> None:
+        """Deal with drops that an earlier supervisor had moved away when it ended, and not looked at yet.
+
+        Raises:
+            OSError: one of them cannot be moved.
+        """
+        for taken in self._layout.mail.glob(f"{_TAKEN}*"):
+            signature = tuple(int(part) for part in taken.name.removeprefix(_TAKEN).split("-") if part.isdecimal())
+            self._look_at_taken(taken, signature, self._layout.postoffice / "returned.md", "a mail")
+
     def _take_drop(self, found: Found, mail_id: str) -> None:
-        target = self._layout.mail_file(mail_id)
-        if not dropbox.take_away(found, target):
-            return
-        moved = dropbox.signature_of(target)
-        if moved is None or moved == found.signature:
-            return
-        if moved[0] == found.inode:
+        """Move a drop away, then look at what was moved: another file may have got its name in between."""
+        # The name tells what was meant, so that a start after a crash in between can tell it too.
+        taken = self._layout.mail / (_TAKEN + "-".join(str(part) for part in found.signature))
+        if dropbox.take_away(found, taken):
+            self._look_at_taken(taken, found.signature, Path(found.path), mail_id)
+
+    def _look_at_taken(self, taken: Path, signature: tuple[int, ...], origin: Path, mail_id: str) -> None:
+        moved = dropbox.signature_of(taken)
+        if moved == signature:
+            taken.unlink()
+        elif moved is not None and moved[0] == signature[0]:
             reason = f"{mail_id} was accepted as it was read; then somebody wrote to the file, which is this one now"
-            self._bury(target, f"{mail_id}-changed.md", reason, found.path)
-        elif target.is_dir() and not target.is_symlink():
-            target.rename(found.path)
+            self._bury(taken, _free(self._layout.deadletter / f"{mail_id}-changed.md").name, reason, str(origin))
+        elif taken.is_dir() and not taken.is_symlink():
+            taken.rename(_free(origin))
         else:
-            # Another file had got the name since: a drop of its own.
-            atomic.move_new(target, Path(found.path))
+            atomic.move_new(taken, origin)
 
     def _write_open(self, mail: Mail) -> None:
         _write(self._layout.mail_file(mail.id), render(header_of(mail), mail.body))
@@ -224,12 +262,9 @@ class Views:
         target = self._layout.logs(task.to) / task.id / number
         target.parent.mkdir(parents=True, exist_ok=True)
         record = run_record(event, task, at)
-        (directory / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        _write(directory / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         (directory / "alive").unlink(missing_ok=True)
-        if target.exists():
-            shutil.rmtree(directory)  # a crash between the move and its mark: the log is complete
-        else:
-            shutil.move(directory, target)
+        shutil.move(directory, _free(target))
 
     def _show_settled(self, task_id: str, response: Mail | None, at: float, *, redo: bool) -> None:
         task = self._ledger.board.find(task_id)
@@ -255,6 +290,15 @@ class Views:
             if os.path.lexists(source):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)
+
+
+def _free(path: Path) -> Path:
+    """A path that nothing has: this one, or it with a number."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 def _write(path: Path, text: str) -> None:

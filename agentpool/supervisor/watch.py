@@ -79,8 +79,24 @@ class Watch(Protocol):
 
 
 def start_watch(hints: Hints) -> Watch:
-    """The watch of this platform."""
-    return InotifyWatch(hints) if sys.platform == "linux" else ObserverWatch(hints)
+    """The watch of this platform; where the system refuses one, none, and the sweep finds every drop."""
+    try:
+        return InotifyWatch(hints) if sys.platform == "linux" else ObserverWatch(hints)
+    except OSError as error:
+        log.warning(
+            "nothing can be watched (%s): drops are found by the sweep", error, extra={"action": "watch.refused"}
+        )
+        return NoWatch()
+
+
+class NoWatch:
+    """Tells of nothing."""
+
+    def add(self, directory: Path) -> None:
+        """See `Watch.add`."""
+
+    def close(self) -> None:
+        """See `Watch.close`."""
 
 
 class InotifyWatch:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.claude.messages_api import MessagesApi
+from tests.claude.pools import RealPool
 from tests.claude.running import Workplace
 from tests.claude.scenario import REPOSITORY, ClaudeScenario, Scenario, SimulatedScenario
 
@@ -52,6 +53,13 @@ def simulated(tmp_path: Path) -> Iterator[SimulatedScenario]:
     scenario = SimulatedScenario(Workplace(tmp_path))
     yield scenario
     scenario.close()
+
+
+@pytest.fixture
+def pool(claude_command: Path, api: MessagesApi, tmp_path: Path) -> Iterator[RealPool]:
+    """A pool on the real command that is not served yet."""
+    with RealPool(tmp_path, claude_command, api) as pool:
+        yield pool
 
 
 @pytest.fixture(params=[pytest.param("claude", marks=pytest.mark.claude), "simulated"])

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.claude.messages_api import Say, Tokens, Use
 from tests.claude.pools import RealPool, tool_answer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.claude.messages_api import MessagesApi
-
 pytestmark = pytest.mark.claude
-
-
-@pytest.fixture
-def pool(claude_command: Path, api: MessagesApi, tmp_path: Path) -> Iterator[RealPool]:
-    """A pool that is not served yet."""
-    with RealPool(tmp_path, claude_command, api) as pool:
-        yield pool
 
 
 def test_a_dropped_file_is_worked_on_and_answered(pool: RealPool) -> None:

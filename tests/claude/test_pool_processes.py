@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -12,23 +11,10 @@ from tests.claude.messages_api import Say, Use
 from tests.claude.pools import RealPool, is_alive
 from tests.claude.running import eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.claude.messages_api import MessagesApi
-
 pytestmark = pytest.mark.claude
 
 #: A command that works until the test makes the file `go`, and answers to signals as any other does.
 UNTIL_GO = "touch begun; until [ -e go ]; do read -t 0.02 <> <(:); done; echo went"
-
-
-@pytest.fixture
-def pool(claude_command: Path, api: MessagesApi, tmp_path: Path) -> Iterator[RealPool]:
-    """A pool that is not served yet."""
-    with RealPool(tmp_path, claude_command, api) as pool:
-        yield pool
 
 
 def begin(pool: RealPool, command: str = UNTIL_GO) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,20 +14,7 @@ from tests.claude.pools import RealPool, nobody_listens
 from tests.claude.replies import usage_limit
 from tests.claude.running import eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.claude.messages_api import MessagesApi
-
 pytestmark = pytest.mark.claude
-
-
-@pytest.fixture
-def pool(claude_command: Path, api: MessagesApi, tmp_path: Path) -> Iterator[RealPool]:
-    """A pool that is not served yet."""
-    with RealPool(tmp_path, claude_command, api) as pool:
-        yield pool
 
 
 def seconds_of(hold: dict[str, Any]) -> float:

@@ -25,14 +25,20 @@ def test_init_makes_a_pool_and_never_overwrites(command: Command) -> None:
     """A second `init` adds an expert and keeps every file that is there."""
     said = command("init", "--expert", "auth")
     assert said.returncode == 0
+    assert said.stdout.startswith(f"Made a pool: {command.project}/.agent-pool\n")
     assert "agentpool start" in said.stdout
     identity = command.project / ".agent-pool" / "experts" / "auth" / "identity.md"
     identity.write_text("mine")
     again = command("init", "--expert", "auth", "-e", "web")
     assert again.returncode == 0
     assert identity.read_text() == "mine"
-    assert "kept .agent-pool/experts/auth/identity.md" in again.stdout
-    assert "made .agent-pool/experts/web/identity.md" in again.stdout
+    assert again.stdout.startswith(f"There is already a pool: {command.project}/.agent-pool\n")
+    assert "kept the expert auth" in again.stdout
+    assert [line.split()[1] for line in again.stdout.splitlines() if " made " in line] == [
+        f".agent-pool/experts/web/{name}.md" for name in ("identity", "state", "errors")
+    ]
+    assert "agentpool ask web" in again.stdout
+    assert "nothing was missing" in command("init").stdout
     assert command("init", str(command.project / "gone")).returncode == 2
     assert command("init", "-e", "../x").returncode == 2
 
@@ -66,7 +72,9 @@ def test_replay_lists_reasons_and_drops_again(served: ServedPool, command: Comma
     assert command("replay", "a").stdout == "a.md: dropped as postoffice/a.md\n"
     assert command("replay", "--all").returncode == 0
     assert served.verbs.calls == [("replay", "a.md"), ("replay", "a.md"), ("replay", "b.md")]
-    assert command("replay", "nobody").returncode == 1
+    unknown = command("replay", "nobody")
+    assert unknown.returncode == 1
+    assert "there is no dead letter nobody" in unknown.stderr
     assert command("replay", "a", "--all").returncode == 2
 
 
@@ -126,7 +134,8 @@ def healthy(command: Command) -> Path:
     fake = command.home / "claude"
     flags = (
         "--print --input-format --output-format --verbose --append-system-prompt --permission-mode --allowedTools "
-        "--max-budget-usd --settings --setting-sources --strict-mcp-config --model"
+        "--max-budget-usd --settings --setting-sources --strict-mcp-config --model --tools "
+        "--exclude-dynamic-system-prompt-sections"
     )
     fake.write_text(
         f'#!/bin/sh\ncase "$1" in --version) echo "2.1.197 (Claude Code)";; --help) echo "{flags}";; esac\n'
@@ -146,6 +155,7 @@ def test_a_healthy_pool(command: Command, healthy: Path) -> None:
     assert code == 0
     assert not [key for key in found if key[1] == "problem"]
     assert "ANTHROPIC_API_KEY" in found["login", "ok"]
+    assert "no journal yet: nothing was started" in found["journal", "ok"]
     plain = command("doctor", PATH=path_with(healthy), ANTHROPIC_API_KEY="sk-x")
     assert "2.1.197 (Claude Code)" in plain.stdout
     assert "sk-x" not in plain.stdout
@@ -165,6 +175,14 @@ def test_an_old_command_is_a_problem(command: Command, healthy: Path) -> None:
     code, found = findings(command, PATH=path_with(healthy))
     assert code == 1
     assert "--max-budget-usd" in found["agent", "problem"]
+
+
+@pytest.mark.parametrize("table", ["agent", "researcher", "experts.auth"])
+def test_tools_that_do_not_go_together(command: Command, healthy: Path, table: str) -> None:
+    """Who may change files and not read them cannot work: the table that says so is named."""
+    (command.project / ".agent-pool" / "pool.toml").write_text(f'[{table}]\nallowed_tools = ["Edit(src/**)", "Bash"]\n')
+    _, found = findings(command, PATH=path_with(healthy))
+    assert f"[{table}] allowed_tools has Edit without Read" in found["settings", "note"]
 
 
 def test_wrong_settings_and_open_doors(command: Command, healthy: Path) -> None:

@@ -26,6 +26,10 @@ mail = "wait"
 steps = [ { say = "I begin." }, { wait_for = "go" }, { respond = { status = "done", body = "Waited." } } ]
 
 [[play]]
+mail = "resist"
+steps = [ { ignore = ["SIGINT", "SIGTERM"] }, { say = "I begin." }, { wait_for = "go" } ]
+
+[[play]]
 mail = "fail"
 steps = [ { fail = "I cannot." } ]
 
@@ -136,7 +140,7 @@ def test_stop_waits_for_the_runs(command: Command, pool: Layout) -> None:
     output, _ = stopping.communicate(timeout=10)
     assert (stopping.returncode, output) == (0, "stopped\n")
     rest, _ = following.communicate(timeout=10)
-    assert "── ended: success" in rest
+    assert "── ended, " in rest
     assert command("status").returncode == 3
     assert not pool.supervisor.exists()
 
@@ -161,6 +165,22 @@ def test_a_run_outlives_its_supervisor(command: Command, pool: Layout) -> None:
     output, _ = waiting.communicate(timeout=20)
     assert waiting.returncode == 0
     assert "Waited." in output
+
+
+def test_a_requested_cancel_is_said_while_its_run_still_lives(command: Command, pool: Layout) -> None:
+    """Until the run is gone, `show` and the board say that the task is to be cancelled."""
+    assert command("start", "-d").returncode == 0
+    assert command("send", "auth", "resist all signals", "--id", "slow").returncode == 0
+    stream = pool.run_directory("slow.1") / "stream.jsonl"
+    eventually(lambda: stream.exists() and "I begin." in stream.read_text())
+    assert "to be cancelled" not in command("show", "slow").stdout
+    assert command("cancel", "slow").returncode == 0
+    shown = command("show", "slow").stdout
+    assert shown.startswith("slow  running, to be cancelled")
+    assert "slow.1  running" in shown
+    assert command("board").stdout.splitlines()[-1].strip() == "to be cancelled"
+    (command.project / "go").touch()
+    assert command("wait", "slow").stdout.startswith("slow  cancelled")
 
 
 def test_start_in_a_terminal_draws_and_drains(command: Command, pool: Layout) -> None:
@@ -202,6 +222,9 @@ def test_refused_mail_is_replayed(command: Command, pool: Layout) -> None:
     eventually((pool.deadletter / "odd.md").exists)
     assert "auth" in command("replay").stdout
     (pool.deadletter / "odd.md").write_text("---\nto: auth\n---\n\nlook\n")
+    unknown = command("replay", "even")
+    assert unknown.returncode == 1
+    assert "tip: see them with: agentpool replay --list" in unknown.stderr
     assert command("replay", "odd").returncode == 0
     eventually((pool.inbox("human") / "odd.response.md").exists)
     assert command("wait", "odd").returncode == 0

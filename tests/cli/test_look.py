@@ -36,18 +36,29 @@ HOSTILE = "red \x1b[31m and \x07bell \u202eback [bold]x[/bold]"
 def test_status_says_who_works_and_what_waits_with_the_way_out(served: ServedPool, command: Command) -> None:
     """Runs, waiting tasks with reason and command, holds, warnings and today's money are all on the screen."""
     served.verbs.state |= {
-        "state": "held", "runs": [RUN], "waiting": [WAITS], "counts": {"running": 1, "blocked": 1},
+        "pool": "/x/shop/.agent-pool", "state": "held", "runs": [RUN], "waiting": [WAITS],
+        "counts": {"running": 1, "blocked": 1},
         "holds": [{"hold": "limit", "reason": "the usage limit is reached", "since": None,
                    "until": "2999-01-01T00:00:00Z", "tip": "wait, or log in as somebody else"}],
         "warnings": ["pool.toml: unknown key `agnet`"],
     }  # fmt: skip
     said = command("status")
     assert said.returncode == 0
+    assert said.stdout.startswith("shop  held, up for ")
     for text in (
-        "backend", "health", "Read session_store.py", "$0.0412", "q-2", "there is no expert nobody", "$1.50 of $50.00",
-        "agentpool init --expert nobody", "the usage limit is reached", "2999", "somebody else", "agnet",
+        "/x/shop/.agent-pool", "backend", "health", "Read session_store.py", "$0.0412", "q-2", "$1.50 of $50.00",
+        "there is no expert nobody", "agentpool init --expert nobody", "the usage limit is reached", "2999",
+        "somebody else", "agnet",
     ):  # fmt: skip
         assert text in said.stdout
+
+
+def test_status_does_not_guess_a_cost(served: ServedPool, command: Command) -> None:
+    """A living run whose cost is not known yet has a dash, and one between two tools thinks."""
+    served.verbs.state |= {"runs": [RUN | {"cost_usd": 0.0, "tool": None}]}
+    said = command("status").stdout
+    assert "–  thinking (7)" in said  # noqa: RUF001 - a dash
+    assert " running for " in said
 
 
 def test_status_as_json_has_the_documented_keys(served: ServedPool, command: Command) -> None:
@@ -93,12 +104,19 @@ def test_what_comes_from_mail_cannot_steer_the_terminal(served: ServedPool, comm
 
 
 def test_board_lists_tasks(served: ServedPool, command: Command) -> None:
-    """Open tasks, with --all also the settled ones, and as JSON under `tasks`."""
-    served.verbs.tasks = {"a": task("a", waits_for=["b"], state="blocked"), "old": task("old", state="done")}
-    said = command("board").stdout
-    assert "waits for b" in said
-    assert "old" not in said
-    assert "old" in command("board", "--all").stdout
+    """Open tasks, with --all also the settled ones, each with its reason below it, and as JSON under `tasks`."""
+    served.verbs.tasks = {
+        "a": task("a", waits_for=["b"], state="blocked"),
+        "b": task("b", state="running", cancel_requested=True),
+        "old": task("old", state="failed", reason="it gave up"),
+    }
+    said = command("board").stdout.splitlines()
+    assert [said[1].endswith("about a"), said[3].endswith("about b")] == [True, True]
+    assert [said[2], said[4]] == ["    waits for b", "    to be cancelled"]
+    assert "old" not in "".join(said)
+    settled = command("board", "--all").stdout.splitlines()[-2:]
+    assert settled[0].endswith("about old")
+    assert settled[1] == "    it gave up"
     listed = json.loads(command("board", "--all", "--json").stdout)["tasks"]
     keys = {"id", "to", "from", "type", "state", "reason", "attempt", "priority", "depends_on", "created", "started",
             "ended", "cost_usd"}  # fmt: skip
@@ -115,9 +133,55 @@ def test_show_tells_everything_about_a_task(served: ServedPool, command: Command
         "a", state="failed", reason="gave up", attempts=[attempt], response=response("a", "No.", status="failed")
     )
     said = command("show", "a").stdout
-    for text in ("do a", "gave up", "a.1", "1m 01s", "$0.30", "Bash(npm test:*)", "allowed_tools", "No.", "a.response"):
+    for text in (
+        "do a", "gave up", "a.1", "1m 01s", "$0.30", "3 turns", "Bash(npm test:*)", "allowed_tools", "No.",
+        "a.response",
+    ):  # fmt: skip
         assert text in said
     assert json.loads(command("show", "a", "--json").stdout)["attempts"] == [attempt]
+
+
+@pytest.mark.parametrize(
+    ("reason", "body"),
+    [
+        ("the agent says that it failed: No key", "# No key\n\nAsk for one."),
+        ("No key", "This task failed (agent): No key"),
+    ],
+)
+def test_show_tells_a_failure_once(served: ServedPool, command: Command, reason: str, body: str) -> None:
+    """What the answer says is not said again above it, and an earlier attempt keeps its own reason."""
+    attempts: list[Json] = [
+        {"run": "a.1", "step": "retry", "failure": "transient", "reason": "overloaded", "turns": 1},
+        {"run": "a.2", "step": "failed", "failure": "agent", "reason": reason, "turns": 1},
+    ]
+    served.verbs.tasks["a"] = task(
+        "a", state="failed", failure="agent", reason=reason, attempts=attempts, subject="x",
+        response=response("a", body, status="failed"),
+    )  # fmt: skip
+    said = command("show", "a").stdout
+    assert said.count("No key") == 1
+    assert said.count("1 turn  ") == 2
+    assert "transient: overloaded" in said
+
+
+def test_show_of_a_living_run(served: ServedPool, command: Command) -> None:
+    """A run that lives is listed with its process, its tool and its time, and a requested cancel is said."""
+    served.verbs.tasks["health"] = task("health", state="running", cancel_requested=True)
+    served.verbs.state |= {"runs": [RUN | {"cost_usd": 0.0}]}
+    said = command("show", "health").stdout
+    assert said.startswith("health  running, to be cancelled  human → auth  –\n")  # noqa: RUF001 - a dash
+    line = next(line for line in said.splitlines() if "health.1" in line)
+    assert "pid 12" in line
+    assert "Read session_store.py (7)" in line
+
+
+def test_show_of_a_waiting_task_says_why(served: ServedPool, command: Command) -> None:
+    """The reason of its wait, and the command that unblocks it, are those of `status`."""
+    served.verbs.tasks["q-2"] = task("q-2", state="blocked")
+    served.verbs.state |= {"waiting": [WAITS]}
+    said = command("show", "q-2").stdout
+    assert "held: there is no expert nobody" in said
+    assert "agentpool init --expert nobody" in said
 
 
 MAIL: Json = {"id": "a.response", "from": "auth", "type": "response", "status": "done", "in_reply_to": "a",
@@ -153,6 +217,37 @@ def test_the_whole_inbox_can_be_read(served: ServedPool, command: Command) -> No
     assert served.verbs.mails == []
 
 
+def test_the_inbox_can_be_read_without_a_supervisor(layout: Layout, command: Command) -> None:
+    """The files are listed and printed, stay unread, and the exit code is 0."""
+    layout.inbox("human").mkdir(parents=True)
+    file = layout.inbox("human") / "a.response.md"
+    file.write_text(
+        "---\nfrom: auth\nstatus: done\nin-reply-to: a\ntimestamp: 2026-11-21T08:00:00Z\n---\n\n# It works\n"
+    )
+    listed = command("inbox")
+    assert listed.returncode == 0
+    assert "It works" in listed.stdout
+    said = command("inbox", "a")
+    assert said.returncode == 0
+    assert said.stdout.endswith("# It works\n")
+    assert "stays unread" in said.stderr
+    assert file.exists()
+    assert command("inbox", "b").returncode == 1
+    assert command("inbox", "--mailbox", "concierge").stdout == "no unread mail\n"
+
+
+def test_drops_that_wait_for_a_supervisor_are_counted(layout: Layout, command: Command) -> None:
+    """Without a supervisor the board and the status say how many drops nobody has accepted yet."""
+    for directory in (layout.postoffice, layout.inbox("auth"), layout.inbox("human")):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "x.md").write_text("x")
+    (layout.postoffice / ".hidden.md").write_text("x")
+    for name in ("board", "status"):
+        said = command(name)
+        assert said.returncode == 3
+        assert "2 dropped mails" in said.stderr
+
+
 SETTLED = ["t1.1", "·", "done", "·", "1m", "01s", "·", "$0.02", "·", "Works"]
 
 
@@ -170,6 +265,7 @@ def test_watch_prints_a_line_an_event(served: ServedPool, command: Command) -> N
     watching = command.start("watch")
     assert watching.stdout is not None
     assert watching.stderr is not None
+    assert watching.stderr.readline() == "watching shop\n"
     eventually(lambda: served.verbs.listeners)
     served.tell({"event": "run.progress", "run": "t.1", "tool": "Read"})
     served.tell(settled_event(1))
@@ -199,9 +295,10 @@ def test_watch_streams_json_from_any_event_on(served: ServedPool, command: Comma
 
 def test_watch_needs_a_supervisor_at_its_beginning(layout: Layout, command: Command) -> None:
     """Where nobody serves the pool, `watch` says so and ends with 3."""
-    said = command("watch")
-    assert said.returncode == 3
-    assert str(layout.root) in said.stderr
+    for arguments in (["watch"], ["watch", "--since", "0"]):
+        said = command(*arguments)
+        assert said.returncode == 3
+        assert str(layout.root) in said.stderr
 
 
 def test_watch_in_a_terminal_draws_and_redraws(served: ServedPool, command: Command) -> None:
@@ -239,8 +336,8 @@ def test_the_picture_fits_the_terminal(tasks: int, columns: int, rows: int) -> N
     """However many tasks there are, no line is too long, the picture is not too high, and each part is there."""
     view = View(
         {
-            "pool": "/x/shop/.agent-pool", "name": "shop", "state": "running", "since": "2026-11-21T08:00:00Z", "warnings": [],
-            "counts": {"ready": tasks}, "day_usd": 50.0, "holds": [],
+            "pool": "/x/shop/.agent-pool", "name": "shop", "state": "running", "since": "2026-11-21T08:00:00Z",
+            "counts": {"ready": tasks}, "day_usd": 50.0, "holds": [], "warnings": [],
             "runs": [RUN | {"run": f"r{number}", "tool": "Bash " + "make " * 40} for number in range(tasks // 10)],
             "waiting": [WAITS | {"id": f"waiting-{number}-" + "long" * 9} for number in range(min(tasks, 200))],
         }
@@ -272,7 +369,7 @@ def test_progress_of_a_run_is_in_the_picture_at_once() -> None:
     view = View({"runs": [dict(RUN)]})
     view.take({"event": "run.progress", "run": "health.1", "tool": "Edit app.py", "tool_calls": 8, "cost_usd": 0.5})
     picture = "\n".join(draw(view))
-    assert "Edit app.py  (8)" in picture
+    assert "Edit app.py (8)" in picture
     assert "$0.50" in picture
 
 
@@ -311,6 +408,22 @@ def test_logs_are_readable(layout: Layout, command: Command) -> None:
     missing = command("logs", "health", "-n", "7")
     assert missing.returncode == 1
     assert "1, 2" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"subtype": "success", "api_error_status": 429, "result": "API Error: too many"},
+         ["── failed: API status 429, 1 turn, 3s, $0.00", "API Error: too many"]),
+        ({"subtype": "success", "result": "Not logged in"}, ["── failed, 1 turn, 3s, $0.00", "Not logged in"]),
+        ({"subtype": "error_max_budget_usd", "errors": ["Reached maximum budget ($0.5)"]},
+         ["── failed: error_max_budget_usd, 1 turn, 3s, $0.00", "Reached maximum budget ($0.5)"]),
+    ],
+)  # fmt: skip
+def test_logs_say_why_a_run_failed(result: Json, said: list[str]) -> None:
+    """An error that the command calls a success is told by its status or its text, and never as a success."""
+    line = {"type": "result", "is_error": True, "num_turns": 1, "duration_ms": 3000} | result
+    assert list(lines_of(json.dumps(line))) == said
 
 
 def test_logs_of_a_task_that_has_none(layout: Layout, command: Command) -> None:

@@ -38,6 +38,13 @@ def test_the_help_of_the_list_is_the_commands_own(name: str) -> None:
     assert own.help.split("\n\n")[0].replace("\n", " ") == COMMANDS[name].help
 
 
+@pytest.mark.parametrize("name", ["wait", "retry", "replay"])
+def test_usage_of_commands_that_take_several(command: Command, name: str) -> None:
+    """The usage line says once that there may be several."""
+    usage = command(name, "--help").stdout.splitlines()[1]
+    assert usage.count("...") == 1
+
+
 def test_a_mistyped_command_is_named(command: Command) -> None:
     """An unknown command exits with 2 and names the one that was meant."""
     said = command("stauts")

@@ -6,7 +6,11 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
+from agentpool.cli.progress import progress_text
 from agentpool.pool.mailfile import parse
+from tests.cli.terminal import in_terminal
 from tests.gateway.fake_verbs import eventually, response, task
 
 if TYPE_CHECKING:
@@ -183,6 +187,37 @@ def test_a_wait_lives_through_a_restart(served: ServedPool, command: Command) ->
     assert output.startswith("a  done")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["wait", "a"], ["wait", "a", "b", "--any"], ["send", "auth", "x", "-w", "--id", "a"]]
+)
+def test_a_person_who_waits_sees_what_goes_on(served: ServedPool, command: Command, arguments: list[str]) -> None:
+    """In a terminal one line tells who works, since when and at what; it is gone when the answer comes."""
+    served.verbs.tasks = {"a": task("a", state="running"), "b": task("b")}
+    served.verbs.state["runs"] = [
+        {"run": "a.1", "task": "a", "name": "auth", "tool": "Read x.py", "tool_calls": 2, "cost_usd": 0.0}
+    ]
+
+    def react(drawn: str) -> bytes:
+        if "auth works on a  Read x.py (2)" in drawn:
+            served.change("a", state="done", response=response("a", "It works."))
+        return b""
+
+    code, drawn = in_terminal(command, *arguments, react=react)
+    assert code == 0
+    line, _, rest = drawn.rpartition("\r\x1b[K")
+    assert "Read x.py" in line
+    assert rest.strip()
+    assert "Read x.py" not in rest
+
+
+def test_the_line_for_who_waits_says_why_nothing_moves() -> None:
+    """Where nothing runs it is the reason of the wait; of several tasks the first is told and the rest counted."""
+    waits = {"id": "a", "state": "ready", "reason": "auth works on z"}
+    assert progress_text({"waiting": [waits]}, ["a"]) == "a is ready: auth works on z"
+    assert progress_text({"waiting": [waits, waits | {"id": "b"}]}, ["a", "b"]).endswith("  and 1 more")
+    assert progress_text({"waiting": [waits]}, ["other"]) == ""
+
+
 def test_wait_for_nothing_known(served: ServedPool, command: Command) -> None:
     """An id that nobody knows is an error and not an endless wait."""
     assert command("wait", "nobody").returncode == 1
@@ -191,8 +226,6 @@ def test_wait_for_nothing_known(served: ServedPool, command: Command) -> None:
 
 def test_an_editor_writes_the_mail(served: ServedPool, command: Command) -> None:
     """In a terminal, without a body, the editor's text is sent; see `terminal.py` for the terminal."""
-    from tests.cli.terminal import in_terminal  # noqa: PLC0415 - a pseudo terminal is Unix's
-
     editor = command.project / "editor"
     editor.write_text('#!/bin/sh\nprintf "From the editor" > "$1"\n')
     editor.chmod(0o755)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from agentpool.model import events as ev
 from agentpool.model.mail import Mail, MailType
-from agentpool.model.run import FailureKind
+from agentpool.model.run import FailureKind, RunReport
 
 if TYPE_CHECKING:
     from tests.model.history import History
@@ -178,15 +178,29 @@ def test_a_tree_is_found_also_below_a_task_that_is_over(history: History) -> Non
     assert sorted(history.settle_due()) == ["a1", "plan"]
 
 
-def test_a_child_whose_id_was_used_before_is_named_once(history: History) -> None:
-    """A forgotten id is free again, also for the same parent."""
+def test_what_an_open_task_needs_is_not_forgotten(history: History) -> None:
+    """An open parent still needs its child's answer, a waiting task that of what it was handed; others are forgotten."""
     history.send("plan")
-    history.delegate("plan", "a")
+    history.delegate("plan", "a", "b")
     history.run("a")
-    history.apply(ev.HistoryForgotten(history.now))
-    history.delegate("plan", "a")
-    assert history.task("plan").children == ["a", "a"]
-    assert list(history.board.descendants("plan")) == ["a"]
+    history.send("survey", to="billing")
+    history.run("survey")
+    history.send("other", to="billing")
+    history.run("other")
+    history.receive(Mail("report", "billing", inputs=("survey",), depends_on=("missing",)))
+    history.apply(ev.HistoryForgotten(history.now + 1))
+    assert [each for each in ("a", "survey", "other") if history.board.knows(each)] == ["a", "survey"]
+
+
+def test_a_killed_run_counts_with_its_ceiling(history: History) -> None:
+    """Nobody knows what it spent, so the day's budget assumes the most; a run that says its cost counts with that."""
+    history.send("killed")
+    history.start("killed")
+    reserved = history.task("killed").reserved_usd
+    report = RunReport(FailureKind.AGENT, "gone", has_result=False)
+    history.apply(ev.RunSettled("killed.1", "killed", ev.Step.RETRY, report, FailureKind.AGENT))
+    assert history.board.spending.on(history.now) == reserved
+    assert history.task("killed").cost_usd == 0.0
 
 
 def test_a_cancel_by_mail_means_one_task(history: History) -> None:
