@@ -39,8 +39,8 @@ class Verbs(Protocol):
 
         `state` is `running`, `held` or `stopping`. `holds`: `[{hold, reason, since, until, tip}]`. `runs`:
         `[{run, task, name, attempt, pid, since, tool, tool_calls, cost_usd, model, retrying, subject, cancel_requested,
-        adopted}]`. `waiting`: `[{id, to, state, reason, tip}]`, one for each open task that has no run, at most 200; `counts`:
-        open tasks by state, and `settled`.
+        adopted}]`. `waiting`: `[{id, to, state, reason, tip}]`, one for each open task that has no run, at most 200.
+        `counts`: open tasks by state, and `settled`.
         """
         ...
 

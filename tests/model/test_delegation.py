@@ -179,7 +179,7 @@ def test_a_tree_is_found_also_below_a_task_that_is_over(history: History) -> Non
 
 
 def test_what_an_open_task_needs_is_not_forgotten(history: History) -> None:
-    """An open parent still needs its child's answer, a waiting task that of what it was handed; others are forgotten."""
+    """An open parent still needs its child's answer, a waiting task its input; the rest is forgotten."""
     history.send("plan")
     history.delegate("plan", "a", "b")
     history.run("a")
