@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_environment(source: Mapping[str, str], *, allow: Iterable[str], given: M
         allow: names, or patterns such as `LC_*`.
         given: `[agent] env`.
     """
-    allowed, dropped = _any_of(allow), _any_of(SESSION)
+    allowed, dropped = _any_of(tuple(allow)), _any_of(SESSION)
     inherited = {name: value for name, value in source.items() if allowed.match(name) and not dropped.match(name)}
     return {**inherited, **given}
 
@@ -50,6 +51,7 @@ def is_session_variable(name: str) -> bool:
     return _any_of(SESSION).match(name) is not None
 
 
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+@cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     # `(?!)` matches nothing: an empty list allows nothing.
     return re.compile("|".join(map(translate, patterns)) or "(?!)")

@@ -47,7 +47,8 @@ def render(header: Mapping[str, object], body: str) -> str:
     """The file that `parse` reads back to the same header and text."""
     import yaml  # noqa: PLC0415 - half of the CLI's commands never write a mail
 
-    lines = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True, width=2**16)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times as fast, and not everywhere
+    lines = yaml.dump(dict(header), Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**16)
     return f"---\n{lines}---\n\n{_plain_lines(body)}\n"
 
 

@@ -59,6 +59,7 @@ class Intake:
     """Looks into the drop directories and decides on what lies there.
 
     Attributes:
+        directories: every drop directory, with the mailbox that mail in it is for; None for the postoffice.
         problems: directories and drops that could not be dealt with, with the reason; drops stay where they are.
         missed: drops that no event told of, as on a network file system; the sweep found them.
     """
@@ -77,6 +78,7 @@ class Intake:
         self._unwatched: set[str] = set()
         self._young: set[str] = set()
         self._looked = False
+        self.directories: dict[str, str | None] = {}
         self.problems: dict[str, str] = {}
         self.missed = 0
 
@@ -90,14 +92,16 @@ class Intake:
         """Whether drops were found that are not decided on yet."""
         return bool(self._candidates)
 
-    def directories(self) -> dict[str, str | None]:
-        """Every drop directory, with the mailbox that mail in it is for. Where people read, nobody drops."""
-        names = (ARCHITECT, RESEARCHER, *sorted(self._settings.experts))
-        return {str(self._layout.postoffice): None, **{str(self._layout.inbox(name)): name for name in names}}
-
     def watch_directories(self) -> None:
-        """Watch every drop directory that is not watched yet. To be called before a scan, or the gap loses hints."""
-        for directory in self.directories():
+        """Find the drop directories, and watch those that are not watched yet.
+
+        To be called before a scan, or the gap loses hints.
+        """
+        # Where people read, nobody drops.
+        names = (ARCHITECT, RESEARCHER, *sorted(self._settings.experts))
+        self.directories = {str(self._layout.postoffice): None}
+        self.directories |= {str(self._layout.inbox(name)): name for name in names}
+        for directory in self.directories:
             try:
                 self._watch.add(Path(directory))
             except OSError as error:
@@ -122,7 +126,7 @@ class Intake:
         self._young = set()
         waiting = {found.path for found in self._candidates}
         fresh: list[Found] = []
-        for directory, mailbox in self.directories().items():
+        for directory, mailbox in self.directories.items():
             if not (everything or lost or directory in dirty):
                 continue
             try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agentpool.model.errors import AgentpoolError, TimedOutError
@@ -225,19 +226,20 @@ class Runner:
             max_usd=task.reserved_usd or None,
             allowed_tools=settings.allowed_tools,
             permission_mode=settings.permission_mode.value,
-            deny=tuple(_off_limits(layout, task.to, self._settings.experts)),
+            deny=_off_limits(layout, task.to, self._settings.experts),
             environment={**configuration.agent.environment(os.environ), **markers},
         )
 
 
-def _off_limits(layout: Layout, name: str, experts: frozenset[str]) -> list[str]:
+@lru_cache(maxsize=256)
+def _off_limits(layout: Layout, name: str, experts: frozenset[str]) -> tuple[str, ...]:
     """Rules that keep a run to its outbox and its own knowledge: mail by another way would escape its settling."""
     root, home = layout.root, layout.home(name)
     files = [layout.configuration, layout.taskboard, layout.supervisor, home / "identity.md"]
     trees = [layout.journal, layout.mail, layout.archive, layout.deadletter, layout.postoffice, root / "approvals"]
     trees += [home / "inbox", *(layout.home(each) for each in PEOPLE)]
     trees += [layout.home(each) for each in (ARCHITECT, RESEARCHER, *sorted(experts)) if each != name]
-    return [*(f"Edit(/{path})" for path in files), *(f"Edit(/{path}/**)" for path in sorted(trees))]
+    return (*(f"Edit(/{path})" for path in files), *(f"Edit(/{path}/**)" for path in sorted(trees)))
 
 
 def _has_output(stream: Path) -> bool:

@@ -190,8 +190,7 @@ class PoolVerbs:
 
     async def replay(self, name: str) -> Json:
         """See `Verbs.replay`."""
-        known = self._supervisor.intake.directories()
-        dropped = deadletter.replay(self._layout, name, [str(directory) for directory in known])
+        dropped = deadletter.replay(self._layout, name, self._supervisor.intake.directories)
         self._supervisor.intake.forget_refused(dropped)
         self._supervisor.wake()
         return {"dropped": str(dropped.relative_to(self._layout.root))}
