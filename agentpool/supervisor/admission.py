@@ -12,7 +12,7 @@ from agentpool.pool.setting_types import Writers
 from agentpool.supervisor.memory import free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from agentpool.model.board import Board, HoldState
     from agentpool.model.task import Task
@@ -41,16 +41,17 @@ class Admission:
         self._holds = holds
         self.closed: Wait | None = None
 
-    def next(self, now: float) -> Task | None:
+    def next(self, now: float, starting: Sequence[Task] = ()) -> Task | None:
         """The ready task that may start now, if any; `None` leaves the reason to `wait_of_pool` and `wait_of`.
 
         Args:
             now: seconds since the epoch.
+            starting: tasks that this has named already and whose start the board does not know of yet.
         """
         self._board.ready.due(now)
-        if self.wait_of_pool() is not None:
+        if self.wait_of_pool(len(starting)) is not None:
             return None
-        running = self._board.running()
+        running = [*self._board.running(), *starting]
         blocked = {task.to for task in running} | PEOPLE
         while (task := self._board.ready.first(blocked)) is not None:
             if self.wait_of(task, running, now) is None:
@@ -58,17 +59,17 @@ class Admission:
             blocked.add(task.to)
         return None
 
-    def wait_of_pool(self) -> Wait | None:
-        """Why nothing at all starts."""
+    def wait_of_pool(self, starting: int = 0) -> Wait | None:
+        """Why nothing at all starts; `starting` counts the runs that are about to."""
         if self.closed is not None:
             return self.closed
         for hold, state in self._holds().items():
             return Wait(f"the pool is held ({hold}): {state.reason}", HOLD_TIPS[hold])
-        running = len(self._board.running())
+        running = len(self._board.running()) + starting
         if running >= self._settings.max_runs:
             return Wait(f"{running} runs live, which is the limit", "agentpool status; raise `[limits] max_runs`")
         needed = self._settings.configuration.limits.run_memory
-        if needed and free_memory() < needed:
+        if needed and free_memory() < needed * (starting + 1):
             return Wait(
                 "there is too little free memory for another run", "free memory, or lower `[limits] run_memory`"
             )
@@ -92,7 +93,7 @@ class Admission:
             return Wait(f"{task.to} works on {busy.id}")
         settings = self._settings.configuration.settings_for(task.to)
         budget = self._settings.configuration.budget
-        reserved = sum(other.reserved_usd for other in running)
+        reserved = sum(other.reserved_usd or self._may_cost(other) for other in running)
         spent = self._board.spending.on(now)
         if spent + reserved + settings.run_usd > budget.day_usd:
             return Wait(
@@ -105,6 +106,9 @@ class Admission:
                 if overlap(settings.owns, self._settings.configuration.settings_for(other.to).owns):
                     return Wait(f"{other.to} writes to the same files (task {other.id})")
         return None
+
+    def _may_cost(self, task: Task) -> float:
+        return self._settings.configuration.settings_for(task.to).run_usd
 
     def budget_is_spent(self, now: float) -> bool:
         """Whether not even one run more fits into today's budget, with nothing reserved."""

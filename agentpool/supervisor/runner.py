@@ -18,6 +18,7 @@ from agentpool.runs.follow import Timings, follow, settle_vanished
 from agentpool.runs.process import RunProcess, adopt, spawn
 from agentpool.runs.process_table import Identity
 from agentpool.runs.stream import StreamSummary
+from agentpool.supervisor.settling import OUTBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OUTBOX = "outbox"
 #: Seconds between two tries to end what survived SIGKILL.
 _STUCK_PAUSE = 5.0
 
@@ -90,7 +90,7 @@ class Runner:
         """
         run = task.run or ""
         directory = self._layout.run_directory(run)
-        (directory / _OUTBOX).mkdir(parents=True, exist_ok=True)
+        (directory / OUTBOX).mkdir(parents=True, exist_ok=True)
         command = self._settings.agent.command(self._spec(task, prompt))
         process = spawn(command, directory)
         self._follow(LivingRun(run, task.id, task.to, process, asyncio.Event()))
@@ -204,7 +204,7 @@ class Runner:
         markers = {
             "AGENTPOOL_RUN": run,
             "AGENTPOOL_RUN_DIRECTORY": str(directory),
-            "AGENTPOOL_OUTBOX": str(directory / _OUTBOX),
+            "AGENTPOOLOUTBOX": str(directory / OUTBOX),
             "AGENTPOOL_TASK": task.id,
             "AGENTPOOL_NAME": task.to,
             "AGENTPOOL_ROLE": role,

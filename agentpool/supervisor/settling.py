@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.settings import Settings
 
+#: The directory in a run's own that holds what it wants to send.
+OUTBOX = "outbox"
 #: Mails in one outbox that are looked at; a run that writes more is out of control.
 _MOST_MAILS = 200
 
@@ -88,6 +91,15 @@ def settle_run(
     return event, verdict
 
 
+def has_outbox(layout: Layout, run: str) -> bool:
+    """Whether a run left anything in its outbox, or nobody can tell."""
+    try:
+        with os.scandir(layout.run_directory(run) / OUTBOX) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return True
+
+
 def response_without_run(
     task: Task, step: ev.Step, reason: str, answer: Mail | None, mailboxes: Collection[str], now: float
 ) -> Mail:
@@ -144,7 +156,7 @@ def _read_outbox(task: Task, run: str, layout: Layout, board: Board, settings: S
         return board.knows(mail_id) or is_archived(layout, mail_id)
 
     try:
-        files = _files(layout.run_directory(run) / "outbox")
+        files = _files(layout.run_directory(run) / OUTBOX)
         mails, response = _parse_outbox(task, files, is_taken, settings, now)
         check_outbox(mails, task, board, settings.mailboxes, settings.limits)
         for mail in mails:

@@ -22,7 +22,7 @@ from agentpool.supervisor.disk import DiskHold, is_refusal
 from agentpool.supervisor.intake import Intake
 from agentpool.supervisor.launch import Launch
 from agentpool.supervisor.runner import LivingRun, Runner
-from agentpool.supervisor.settling import response_without_run, settle_run
+from agentpool.supervisor.settling import has_outbox, response_without_run, settle_run
 from agentpool.supervisor.upkeep import Upkeep
 from agentpool.supervisor.views import Views
 from agentpool.supervisor.watch import Hints, start_watch
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentpool.model.board import HoldState
+    from agentpool.model.task import Task
     from agentpool.pool.dropbox import Found
     from agentpool.pool.layout import Layout
     from agentpool.supervisor.intake import Arrival
@@ -295,17 +296,37 @@ class Supervisor:
             self.intake.problems[arrival.found.path] = f"it cannot be moved away: {error.strerror}"
 
     async def _settle_runs(self) -> None:
+        """All that have ended at once; but what one run sends may meet what another sends, so those go one by one."""
+        settled: list[LivingRun] = []
+        events: list[ev.Event] = []
         for living in self.runner.ended():
-            task, report = self.board.tasks[living.task], living.report
-            assert report is not None  # noqa: S101 - `ended` names only those
-            event, verdict = settle_run(
-                task, living.run, report, self._layout, self.board, self.settings, self._clock()
-            )
-            happened: list[ev.Event] = [event]
-            if verdict.hold is not None and verdict.hold not in self.board.holds:
-                happened.append(ev.PoolHeld(verdict.hold, report.text, self._end_of(verdict.hold, report.retry_at)))
-            await self._commit(happened)
-            self.runner.forget(task.id)
+            if events and self._may_send(living):
+                await self._settle(settled, events)
+                settled, events = [], []
+            events += self._end(living, events)
+            settled.append(living)
+            if self._may_send(living):
+                await self._settle(settled, events)
+                settled, events = [], []
+        await self._settle(settled, events)
+
+    async def _settle(self, settled: Sequence[LivingRun], events: Sequence[ev.Event]) -> None:
+        await self._commit(events)
+        for living in settled:
+            self.runner.forget(living.task)
+
+    def _may_send(self, living: LivingRun) -> bool:
+        return has_outbox(self._layout, living.run)
+
+    def _end(self, living: LivingRun, others: Sequence[ev.Event]) -> list[ev.Event]:
+        """What the end of a run comes to; `others` are events that are not durable yet."""
+        task, report = self.board.tasks[living.task], living.report
+        assert report is not None  # noqa: S101 - only runs that are over come here
+        event, verdict = settle_run(task, living.run, report, self._layout, self.board, self.settings, self._clock())
+        held = {*self.board.holds, *(other.hold for other in others if isinstance(other, ev.PoolHeld))}
+        if verdict.hold is None or verdict.hold in held:
+            return [event]
+        return [event, ev.PoolHeld(verdict.hold, report.text, self._end_of(verdict.hold, report.retry_at))]
 
     def _end_of(self, hold: ev.Hold, retry_at: float | None) -> float:
         """When a hold ends. Reset times were seen to lie in the past, and nothing is believed that lies far off."""
@@ -330,10 +351,11 @@ class Supervisor:
 
     async def _start_runs(self) -> None:
         now = self._clock()
-        spawned: list[ev.Event] = []
-        while (ready := self.admission.next(now)) is not None:
-            await self._commit([self._launch.announce(ready)])
-            spawned += self._launch.spawn(ready)
+        starting: list[Task] = []
+        while (ready := self.admission.next(now, starting)) is not None:
+            starting.append(ready)
+        await self._commit([self._launch.announce(task) for task in starting])
+        spawned = [event for task in starting for event in self._launch.spawn(task)]
         # After the starts: a stop may have come while one of them was made durable.
         for task in self.board.running():
             if task.cancel_requested or self._stopping_runs:
