@@ -204,7 +204,7 @@ class Runner:
         markers = {
             "AGENTPOOL_RUN": run,
             "AGENTPOOL_RUN_DIRECTORY": str(directory),
-            "AGENTPOOLOUTBOX": str(directory / OUTBOX),
+            "AGENTPOOL_OUTBOX": str(directory / OUTBOX),
             "AGENTPOOL_TASK": task.id,
             "AGENTPOOL_NAME": task.to,
             "AGENTPOOL_ROLE": role,

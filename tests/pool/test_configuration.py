@@ -134,6 +134,7 @@ def test_texts_become_typed_values(files: Files) -> None:
         ('[agent]\nenv = { "A B" = "x" }', 'agent.env."A B"', "environment variable"),
         ('[agent]\nenv = { AGENTPOOL_RUN = "x" }', "agent.env.AGENTPOOL_RUN", "supervisor"),
         ('[agent]\nenv = { A = "\\u0000" }', "agent.env.A", "NUL"),
+        ('[agent]\nmodel = "a\\u0000b"', "agent.model", "NUL"),
         ('[agent]\nkind = "simulated"\nscript = "no.toml"', "agent.script", "no file"),
         ('[runs]\nmax_attempts = "7"', "runs.max_attempts", "whole number"),
         ("[runs]\nmax_attempts = true", "runs.max_attempts", "whole number"),
