@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from agentpool.model.errors import NoPoolError
 from agentpool.model.names import ARCHITECT, CONCIERGE, HUMAN, RESEARCHER
 
 POOL_DIRECTORY = ".agent-pool"
+_SHARED_STATE = "shared-state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Layout:
     @property
     def shared_state(self) -> Path:
         """The parent directory of this project's overlays for experts that all pools of a user share."""
-        return self.root / "shared-state"
+        return self.root / _SHARED_STATE
 
     def home(self, role: str) -> Path:
         """The directory of a role or expert: its knowledge, inbox and logs. `role` must be a checked name.
@@ -98,8 +100,9 @@ class Layout:
         """
         if role in (ARCHITECT, RESEARCHER, CONCIERGE, HUMAN):
             return self.root / role
-        own, overlay = self.experts / role, self.shared_state / role
-        return overlay if overlay.is_dir() and not own.is_dir() else own
+        own, overlay = self.experts / role, f"{self.root}/{_SHARED_STATE}/{role}"
+        # Asked many times for each run, mostly about an expert of the pool's own: then one look is all that it costs.
+        return Path(overlay) if os.path.isdir(overlay) and not own.is_dir() else own  # noqa: PTH112 - a string is faster
 
     def inbox(self, role: str) -> Path:
         """The drop directory of a role (for people: where their answers wait)."""

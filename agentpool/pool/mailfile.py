@@ -44,12 +44,20 @@ def parse(data: bytes, *, header_bytes: int = HEADER_BYTES) -> tuple[dict[str, o
 
 
 def render(header: Mapping[str, object], body: str) -> str:
-    """The file that `parse` reads back to the same header and text."""
+    """The file that `parse` reads back to the same header and text; half a character becomes its escape."""
     import yaml  # noqa: PLC0415 - half of the CLI's commands never write a mail
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times as fast, and not everywhere
-    lines = yaml.dump(dict(header), Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**16)
+    dump = partial(yaml.dump, Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**16)
+    try:
+        lines = dump(dict(header))
+    except UnicodeEncodeError:
+        lines = dump({key: _escaped(value) for key, value in header.items()})
     return f"---\n{lines}---\n\n{_plain_lines(body)}\n"
+
+
+def _escaped(value: object) -> object:
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _split(data: bytes, header_bytes: int) -> tuple[bytes | None, bytes]:

@@ -13,7 +13,9 @@ from agentpool.model import events as ev
 from agentpool.model.board import Board
 from agentpool.model.board_snapshot import dump, load
 from agentpool.model.errors import IllegalTransitionError, JournalCutError, JournalError
+from agentpool.model.mail import Mail
 from agentpool.model.names import task_of
+from agentpool.model.plain import from_plain, to_plain
 from agentpool.pool.atomic import sync_file_system
 from agentpool.pool.journal import Journal
 from agentpool.pool.record import Place, Record
@@ -21,8 +23,6 @@ from agentpool.pool.record import Place, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    from agentpool.model.mail import Mail
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,20 @@ class Ledger:
     """
 
     def __init__(
-        self, directory: Path, journal: Journal, board: Board, places: dict[str, Place], notes: list[str]
+        self,
+        directory: Path,
+        journal: Journal,
+        board: Board,
+        places: dict[str, Place],
+        kept: dict[str, Mail],
+        notes: list[str],
     ) -> None:
         self.board = board
         self._directory = directory
         self._recovered = notes
         self._journal = journal
         self._places = places
+        self._kept = kept
         self._subscribers: list[Callable[[ev.Entry], None]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._since_snapshot = board.seq - journal.snapshot_seq
@@ -67,7 +74,8 @@ class Ledger:
         gc.disable()  # a hundred thousand live objects are only made here, none is garbage
         try:
             places: dict[str, Place] = {}
-            board = load(_without_places(recovery.snapshot, places)) if recovery.snapshot is not None else Board()
+            kept: dict[str, Mail] = {}
+            board = load(_without_mails(recovery.snapshot, places, kept)) if recovery.snapshot is not None else Board()
             later: list[ev.Entry] = []
             for record in recovery.records:
                 entry = ev.Entry(record.seq, record.at, ev.decode(record.event, record.data))
@@ -85,7 +93,7 @@ class Ledger:
         finally:
             gc.enable()
         gc.freeze()
-        return cls(directory, journal, board, places, recovery.notes), later
+        return cls(directory, journal, board, places, kept, recovery.notes), later
 
     @property
     def notes(self) -> list[str]:
@@ -113,6 +121,7 @@ class Ledger:
             # The board has what was cut off, so a snapshot of it makes the journal whole again.
             log.error("%s", error, extra={"action": "journal.cut"})  # noqa: TRY400 - said in one line
             self._recovered.append(f"{error}; what was known is in a snapshot now")
+            self._keep_what_was_cut()
             await self._save()
             records = await loop.run_in_executor(self._writer, self._journal.append, lines, at)
         return [self._apply(record, event) for record, event in zip(records, happened, strict=True)]
@@ -124,7 +133,7 @@ class Ledger:
             return known
         place = self._places.get(mail_id)
         if place is None:
-            return None
+            return self._kept.get(mail_id)
         record = self._journal.read(place)
         return next((mail for mail in _mails(ev.decode(record.event, record.data)) if mail.id == mail_id), None)
 
@@ -151,7 +160,7 @@ class Ledger:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.prune, needed)
 
     async def _save(self) -> None:
-        lines, seq = list(self._with_places()), self.board.seq
+        lines, seq = list(self._with_mails()), self.board.seq
         loop = asyncio.get_running_loop()
         # The effects of what the snapshot covers are not done again, so they must be on the disk before it.
         await loop.run_in_executor(self._writer, sync_file_system, self._directory)
@@ -181,20 +190,38 @@ class Ledger:
         return entry
 
     def _forget_places(self) -> None:
-        for mail_id in [mail_id for mail_id in self._places if not self.board.knows(task_of(mail_id))]:
-            del self._places[mail_id]
+        for known in (self._places, self._kept):
+            for mail_id in [mail_id for mail_id in known if not self.board.knows(task_of(mail_id))]:
+                del known[mail_id]
 
-    def _with_places(self) -> Iterator[dict[str, object]]:
+    def _keep_what_was_cut(self) -> None:
+        """Mails whose records are gone stand in the snapshots from here on, as far as they are in memory."""
+        for mail_id, place in list(self._places.items()):
+            try:
+                self._journal.read(place)
+            except JournalError:
+                del self._places[mail_id]
+                if mail_id in self._texts:
+                    self._kept[mail_id] = self._texts[mail_id]
+
+    def _with_mails(self) -> Iterator[dict[str, object]]:
         yield from dump(self.board)
+        for mail in self._kept.values():
+            yield {"kept": to_plain(mail)}
         for mail_id, place in self._places.items():
             yield {"place": mail_id, "in": list(place)}
 
 
-def _without_places(lines: Iterator[dict[str, object]], places: dict[str, Place]) -> Iterator[dict[str, object]]:
+def _without_mails(
+    lines: Iterator[dict[str, object]], places: dict[str, Place], kept: dict[str, Mail]
+) -> Iterator[dict[str, object]]:
     for line in lines:
         match line:
             case {"place": str(mail_id), "in": [int(segment), int(offset), int(length)]}:
                 places[mail_id] = Place(segment, offset, length)
+            case {"kept": dict(fields)}:
+                mail = from_plain(Mail, fields)
+                kept[mail.id] = mail
             case _:
                 yield line
 

@@ -90,7 +90,9 @@ class Runner:
         """
         run = task.run or ""
         directory = self._layout.run_directory(run)
-        (directory / OUTBOX).mkdir(parents=True, exist_ok=True)
+        # One after the other: asking for both at once tries the inner one first, which costs as much as making it.
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / OUTBOX).mkdir(exist_ok=True)
         command = self._settings.agent.command(self._spec(task, prompt))
         process = spawn(command, directory)
         self._follow(LivingRun(run, task.id, task.to, process, asyncio.Event()))

@@ -186,10 +186,10 @@ class Views:
         if found is not None:
             self._take_drop(found, mail.id)
         if waits:
-            if not redo or not self._layout.mail_file(mail.id).exists():
+            if not redo or not self._layout.mail_file(mail.id).is_file():
                 self._write_open(mail)
         elif mail.to not in PEOPLE and (
-            not redo or not (mail.type.is_work or self._archive_file(mail.id, at).exists())
+            not redo or not (mail.type.is_work or self._archive_file(mail.id, at).is_file())
         ):
             self._write_open(mail)
             self._move(self._layout.mail_file(mail.id), self._archive_file(mail.id, at))
@@ -236,7 +236,7 @@ class Views:
         text = render(header_of(mail), mail.body)
         if mail.to not in PEOPLE:
             _write(archived, text)
-        elif not redo or not archived.exists():
+        elif not redo or not archived.is_file():
             _write(self._layout.inbox(mail.to) / f"{mail.id}.md", text)
 
     def _show_refused(self, event: ev.MailRefused, at: float) -> None:

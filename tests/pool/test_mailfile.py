@@ -313,6 +313,12 @@ def test_every_mail_comes_back_from_its_file(header: dict[str, Any], body: str) 
     assert render(again, text).encode() == data
 
 
+def test_half_a_character_in_a_header_is_written_as_its_escape() -> None:
+    """The name of a file that is no UTF-8 can stand in a header, which stays readable."""
+    data = render({"dropped-as": "postoffice/caf\udce9.md", "to": "caf\u00e9"}, "text").encode()
+    assert parse(data) == ({"dropped-as": "postoffice/caf\\udce9.md", "to": "caf\u00e9"}, "text")
+
+
 _PIECES = st.sampled_from(
     [*KEYS, ": ", ":", "\n", "- ", "---", "\r\n", "[", "]", "{", "}", ",", "&a", "*a", "!!int", "!!set", "!", "|", ">",
      "'", '"', "#", "%", "? ", "<<", "~", "2026-11-21", "0x", "1:2", "=", " ", "\t", "\ufeff", "\x85", "\x1b"]

@@ -43,9 +43,7 @@ def test_a_pipe_where_knowledge_should_be(pool: Pool) -> None:
 
 def test_a_directory_where_the_record_of_a_run_should_be(pool: Pool) -> None:
     """A run that makes a directory `run.json` is settled; its log is written when the directory is gone."""
-    pool.script(
-        '[[play]]\ntask = "t"\nsteps = [ { run = ["sh", "-c", "mkdir $AGENTPOOL_RUN_DIRECTORY/run.json"] } ]\n'
-    )
+    pool.script('[[play]]\ntask = "t"\nsteps = [ { run = ["sh", "-c", "mkdir $AGENTPOOL_RUN_DIRECTORY/run.json"] } ]\n')
     pool.start()
     pool.send("t", "a")
     pool.settled("t")
@@ -86,10 +84,14 @@ def test_a_directory_where_a_view_of_mail_should_be(pool: Pool) -> None:
 
 
 def test_a_directory_where_the_socket_should_be(pool: Pool) -> None:
-    """The gateway's socket comes back also where somebody put a directory in its place."""
+    """A directory in the place of the gateway's socket is said; the socket comes back when it is gone."""
     pool.start()
     pool.layout.socket.unlink()
     pool.layout.socket.mkdir()
+    eventually(lambda: "is in the way of the pool's socket" in pool.log(), "a word about it")
+    pool.drop("meanwhile.md", "hello\n", to="b")
+    pool.answer("meanwhile")
+    pool.layout.socket.rmdir()
     eventually(lambda: pool.is_served_by(pool.supervisor.pid), "the socket comes back")
     pool.send("t", "a")
     pool.settled("t")
