@@ -63,7 +63,8 @@ class GatewayServer:
         server.stopping.set()
         await task
         server.abandon()
-        self._address.unlink(missing_ok=True)
+        if self.stands():  # what somebody put in its place is not ours to remove
+            self._address.unlink(missing_ok=True)
 
     def stands(self) -> bool:
         """Whether the socket is still at its path: false after somebody cleaned the directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from agentpool.model.errors import NoPoolError
@@ -13,9 +14,9 @@ POOL_DIRECTORY = ".agent-pool"
 _SHARED_STATE = "shared-state"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
-    """The paths of one pool.
+    """The paths of one pool, each put together once: a run asks for dozens of them.
 
     Args:
         root: the pool's own directory, absolute (`/…/project/.agent-pool`).
@@ -23,72 +24,72 @@ class Layout:
 
     root: Path
 
-    @property
+    @cached_property
     def project(self) -> Path:
         """The directory that the pool belongs to; runs work in it."""
         return self.root.parent
 
-    @property
+    @cached_property
     def configuration(self) -> Path:
         """`pool.toml`."""
         return self.root / "pool.toml"
 
-    @property
+    @cached_property
     def postoffice(self) -> Path:
         """Where anyone drops mail that is routed by its `to:`."""
         return self.root / "postoffice"
 
-    @property
+    @cached_property
     def experts(self) -> Path:
         """The parent directory of the experts' homes."""
         return self.root / "experts"
 
-    @property
+    @cached_property
     def mail(self) -> Path:
         """Accepted and open mail, one file each: a view of the journal."""
         return self.root / "mail"
 
-    @property
+    @cached_property
     def archive(self) -> Path:
         """Settled mail by month: a view of the journal."""
         return self.root / "archive"
 
-    @property
+    @cached_property
     def deadletter(self) -> Path:
         """Refused mail, each with a `.reason.md` beside it."""
         return self.root / "deadletter"
 
-    @property
+    @cached_property
     def journal(self) -> Path:
         """The append-only segments and snapshots: the only truth about states."""
         return self.root / "journal"
 
-    @property
+    @cached_property
     def taskboard(self) -> Path:
         """A readable view of the board, rewritten lazily."""
         return self.root / "taskboard.json"
 
-    @property
+    @cached_property
     def run(self) -> Path:
         """Runtime only, mode 0700."""
         return self.root / "run"
 
-    @property
+    @cached_property
     def runs(self) -> Path:
         """One directory for each run that has not settled."""
         return self.run / "runs"
 
-    @property
+    @cached_property
     def socket(self) -> Path:
         """The gateway's unix socket, where its path is short enough (see `gateway.address`)."""
         return self.run / "gateway.sock"
 
-    @property
+    @cached_property
     def supervisor(self) -> Path:
         """Who holds the pool: pid, start time and the socket's address, as JSON."""
         return self.run / "supervisor.json"
 
-    @property
+    @cached_property
     def shared_state(self) -> Path:
         """The parent directory of this project's overlays for experts that all pools of a user share."""
         return self.root / _SHARED_STATE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -229,7 +228,7 @@ class Runner:
             allowed_tools=settings.allowed_tools,
             permission_mode=settings.permission_mode.value,
             deny=_off_limits(layout, task.to, self._settings.experts),
-            environment={**configuration.agent.environment(os.environ), **markers},
+            environment={**self._settings.environment, **markers},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from agentpool.model.acceptance import AcceptanceLimits, known_mailboxes
@@ -31,6 +32,7 @@ class Settings:
         experts: the names of all experts.
         mailboxes: every name that mail can be addressed to.
         agent: the adapter that starts runs.
+        environment: the variables of every run, its own markers aside.
         warnings: what a person should know of the configuration as it stands in the files.
     """
 
@@ -124,6 +126,7 @@ class Settings:
             if agent.kind is AgentKind.SIMULATED
             else Claude(agent.command, agent.setting_sources)
         )
+        self.environment = agent.environment(os.environ)
         self.max_runs = configuration.limits.max_runs or runs_that_fit(configuration.limits.run_memory)
 
 

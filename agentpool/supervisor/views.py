@@ -262,7 +262,10 @@ class Views:
         target = self._layout.logs(task.to) / task.id / number
         target.parent.mkdir(parents=True, exist_ok=True)
         record = run_record(event, task, at)
-        _write(directory / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        lines = ",\n".join(
+            f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in record.items()
+        )
+        _write(directory / "run.json", f"{{\n{lines}\n}}\n")
         (directory / "alive").unlink(missing_ok=True)
         shutil.move(directory, _free(target))
 
