@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agentpool.cli import answers
 from agentpool.cli.output import note
 from agentpool.cli.progress import TICK
-from agentpool.model.errors import AgentpoolError, NoSupervisorError, TimedOutError
+from agentpool.model.errors import AgentpoolError, NoSupervisorError, TimedOutError, UnknownIdError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ _ONE_REQUEST = 30.0
 #: Seconds that a supervisor which went away gets to come back.
 _PATIENCE = 60.0
 _PAUSE = 0.25
+#: Seconds within which a drop that lies there is accepted or refused.
+_ACCEPTED_WITHIN = 5.0
 
 
 def wait_for(client: Client, task_id: str, seconds: float | None, progress: ProgressLine) -> Json:
@@ -45,7 +47,11 @@ def wait_for(client: Client, task_id: str, seconds: float | None, progress: Prog
 def _wait(client: Client, task_id: str, seconds: float | None, progress: ProgressLine, *, draws: bool) -> Json:
     deadline = None if seconds is None else time.monotonic() + seconds
     one_request = TICK if draws and progress.is_seen else _ONE_REQUEST
-    task = client.task(task_id)
+    try:
+        task = client.task(task_id)
+    except UnknownIdError:
+        # A mail that was dropped a moment ago is not on the board yet; the supervisor knows to wait for that.
+        task = client.settled(task_id, _ACCEPTED_WITHIN if seconds is None else min(seconds, _ACCEPTED_WITHIN))
     gone_since: float | None = None
     while not answers.is_settled(task):
         left = one_request if deadline is None else deadline - time.monotonic()

@@ -109,25 +109,36 @@ class PoolVerbs:
         }
 
     async def settled(self, task_id: str, timeout: float) -> Json:  # noqa: ASYNC109 - the caller's own limit
-        """See `Verbs.settled`."""
-        if not self._find(task_id).state.is_settled:
-            over = asyncio.Event()
+        """See `Verbs.settled`; a drop that is about to be accepted counts as its task."""
+        moved = asyncio.Event()
 
-            def look(entry: ev.Entry) -> None:
-                if isinstance(entry.event, (ev.RunSettled, ev.TaskSettled)) and entry.event.task == task_id:
-                    over.set()
+        def look(entry: ev.Entry) -> None:
+            match entry.event:
+                case ev.RunSettled(task=about) | ev.TaskSettled(task=about) if about == task_id:
+                    moved.set()
+                case ev.MailAccepted() | ev.MailRefused():
+                    moved.set()
+                case _:
+                    pass
 
-            end = self._supervisor.ledger.subscribe(look)
-            try:
-                while task_id in self._supervisor.board.tasks:
-                    over.clear()
-                    async with asyncio.timeout(timeout):
-                        await over.wait()
-            except TimeoutError:
-                pass
-            finally:
-                end()
+        end = self._supervisor.ledger.subscribe(look)
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._is_over(task_id):
+                    moved.clear()
+                    await moved.wait()
+        except TimeoutError:
+            pass
+        finally:
+            end()
         return self.task(task_id)
+
+    def _is_over(self, task_id: str) -> bool:
+        task = self._supervisor.board.find(task_id)
+        if task is not None:
+            return task.state.is_settled
+        directories = self._supervisor.intake.directories
+        return "/" in task_id or not any(os.path.lexists(f"{each}/{task_id}.md") for each in directories)
 
     async def send(self, header: Mapping[str, object], body: str) -> Json:
         """See `Verbs.send`."""

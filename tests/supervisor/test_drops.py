@@ -204,3 +204,13 @@ def test_many_drops_at_once_are_taken_once_each(pool: Pool) -> None:
         pool.drop(f"{mail_id}.md", f"---\nid: {mail_id}\nto: a\n---\n\nhello\n")
     eventually(lambda: len(list(pool.layout.mail.iterdir())) == len(ids), "all are accepted")
     assert sorted(event["mail"]["id"] for event in pool.events("mail.accepted")) == sorted(ids)
+
+
+def test_a_drop_that_is_about_to_be_accepted_can_be_waited_for(pool: Pool) -> None:
+    """Who sends while nobody serves, starts the pool and waits at once is not told that there is no such task."""
+    pool.drop("early.md", "---\nid: early\nto: a\n---\n\nhello\n")
+    pool.start()
+    said = pool.command("wait", "early", "--timeout", "20s")
+    assert said.returncode == 0, said.stderr
+    assert "early" in said.stdout
+    assert pool.command("wait", "never-sent").returncode == 1
