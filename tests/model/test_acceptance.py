@@ -9,6 +9,7 @@ from agentpool.model.acceptance import (
     AcceptanceLimits,
     check_cycle,
     check_mail,
+    check_never_used,
     check_outbox,
     check_retry,
     known_mailboxes,
@@ -183,3 +184,11 @@ def test_a_retry_that_would_close_a_cycle_is_refused(history: History) -> None:
     history.retry("early")
     with pytest.raises(MailError, match="child waits for early waits for plan waits for child"):
         check_retry(history.mails["child"], history.board)
+
+
+def test_an_id_that_only_the_archive_knows_is_taken() -> None:
+    """The board forgets after its retention; the file of that name is still somebody's."""
+    mail = Mail("daily", "auth")
+    check_never_used(mail, archived=False)
+    with pytest.raises(MailError, match="daily was used long ago"):
+        check_never_used(mail, archived=True)

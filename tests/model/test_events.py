@@ -113,3 +113,13 @@ def test_a_field_of_two_plain_types_is_kept_as_it_is() -> None:
     """There is nothing to decode in it."""
     for value in (_Wide(7, [1]), _Wide("seven", [])):
         assert from_plain(_Wide, json.loads(json.dumps(to_plain(value)))) == value
+
+
+def test_an_event_says_what_it_is_about() -> None:
+    """A log line names the run, task, mail or file that its event is about; the pool itself needs no name."""
+    mail = Mail("health", "auth")
+    assert ev.subject(ev.RunStarting("health.1", "health", 1)) == "health.1"
+    assert ev.subject(ev.CancelRequested("health")) == "health"
+    assert ev.subject(ev.MailAccepted(mail)) == "health"
+    assert ev.subject(ev.MailRead("health.response", "human")) == "health.response"
+    assert ev.subject(ev.PoolStopped("now")) == ""
