@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 _REASON = ".reason.md"
 
 
-def list_deadletters(layout: Layout) -> list[tuple[str, str]]:
-    """Names under `deadletter/`, each with the reason why it was refused; the oldest first."""
-    if not layout.deadletter.is_dir():
-        return []
-    files = [file for file in layout.deadletter.iterdir() if not file.name.endswith(_REASON) and file.name[0] != "."]
-    return [
-        (file.name, _reason(layout, file.name)[1]) for file in sorted(files, key=lambda each: each.lstat().st_ctime)
-    ]
-
-
 def replay(layout: Layout, name: str, directories: Collection[str]) -> Path:
     """Drop a dead letter again, where it was dropped before; into the postoffice where that is gone.
 
@@ -46,7 +36,7 @@ def replay(layout: Layout, name: str, directories: Collection[str]) -> Path:
     letter = layout.deadletter / file_name
     if letter.parent != layout.deadletter or file_name.endswith(_REASON) or not os.path.lexists(letter):
         raise UnknownIdError(f"there is no dead letter {file_name!a}", tip="see them with: agentpool replay --list")
-    dropped_as = _reason(layout, file_name)[0]
+    dropped_as = _dropped_as(layout, file_name)
     origin = layout.root / dropped_as if dropped_as else layout.postoffice / file_name
     if str(origin.parent) not in directories:
         origin = layout.postoffice / file_name
@@ -55,10 +45,10 @@ def replay(layout: Layout, name: str, directories: Collection[str]) -> Path:
     return dropped
 
 
-def _reason(layout: Layout, file_name: str) -> tuple[str, str]:
+def _dropped_as(layout: Layout, file_name: str) -> str:
+    """Where a dead letter was dropped, relative to the pool; empty where nobody wrote it down."""
     try:
-        header, body = parse((layout.deadletter / f"{file_name}{_REASON}").read_bytes())
+        header, _ = parse((layout.deadletter / f"{file_name}{_REASON}").read_bytes())
     except (OSError, MailError):
-        return "", ""
-    lines = body.strip().splitlines()
-    return str(header.get("dropped-as") or ""), lines[0].removeprefix("This mail was refused: ") if lines else ""
+        return ""
+    return str(header.get("dropped-as") or "")
